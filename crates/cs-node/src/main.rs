@@ -1,0 +1,3 @@
+//! The `cosync` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The simulator and the laws, for the tests of this package.
