@@ -1,0 +1,1 @@
+//! Published vectors, interoperation with independent implementations, and properties.
