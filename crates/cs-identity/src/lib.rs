@@ -1,1 +1,25 @@
 #![doc = include_str!("../README.md")]
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod area;
+mod base32;
+mod id;
+mod node_id;
+mod path;
+mod secret_key;
+mod signature;
+mod signed;
+pub mod wire;
+
+pub use area::{Area, AreaError, Rights, TIME_END_MS};
+pub use id::{OpId, SpaceId};
+pub use node_id::{IdError, NodeId};
+pub use path::{BlindPath, MAX_DEPTH, PathError, Tag};
+pub use secret_key::SecretKey;
+pub use signature::{BadSignature, Claim, Domain, Signature, verify_batch};
+pub use signed::{Signable, Signed, SignedFault, Unverified};

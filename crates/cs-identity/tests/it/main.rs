@@ -1,0 +1,3 @@
+//! The integration tests of cs-identity.
+
+mod vectors;
