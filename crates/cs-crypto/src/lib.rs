@@ -10,8 +10,12 @@ extern crate std;
 
 pub mod aead;
 pub mod dh;
+pub mod epoch;
+pub mod hpke;
+pub mod invite;
 pub mod kdf;
 pub mod noise;
+pub mod secret_file;
 
 pub use aead::Forged;
 pub use dh::LowOrderPoint;

@@ -1,0 +1,427 @@
+//! The keys of a space: epochs, keys per path, blinded path components, sealed operations.
+//!
+//! A space has one [`BlindKey`] and one [`ChunkKey`] for its whole life, and a new [`EpochRoot`] after every revocation or
+//! period. All of them travel together, as [`EpochSecrets`], sealed to each member. Keys are derived downwards only: the key
+//! of `a/b` opens everything below `a/b` and tells nothing of `a` or `a/c` (CRYPTO-6).
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use crate::aead::{Forged, TAG_LENGTH, xopen_in_place, xseal_in_place};
+use crate::dh::LowOrderPoint;
+use crate::hpke;
+
+const COMMITMENT: &str = "cosmic-sync 2026 epoch root commitment 1";
+const PATH_ROOT: &str = "cosmic-sync 2026 epoch path root 1";
+const EPOCH_ROOT: &str = "cosmic-sync 2026 epoch root 1";
+const BLIND_KEY: &str = "cosmic-sync 2026 blind key 1";
+const CHUNK_KEY: &str = "cosmic-sync 2026 chunk key 1";
+const BOX_INFO: &[u8] = b"cosmic-sync 2026 epoch box 1";
+
+/// First byte of what a node of a key tree hashes: its uses never share an input (CRYPTO-6).
+const CHILD: u8 = 0;
+const CONTENT: u8 = 1;
+const TAG: u8 = 2;
+
+/// Bytes of a nonce before the ciphertext of a sealed operation.
+const NONCE_LENGTH: usize = 24;
+
+/// Bytes by which a sealed operation is longer than its plaintext.
+pub const OPERATION_OVERHEAD: usize = NONCE_LENGTH + TAG_LENGTH;
+
+/// Bytes of what is inside an epoch box: root, blind key, chunk key.
+pub const SECRETS_LENGTH: usize = 96;
+
+/// Bytes of an epoch box.
+pub const BOX_LENGTH: usize = SECRETS_LENGTH + hpke::OVERHEAD;
+
+macro_rules! secret {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name(Zeroizing<[u8; 32]>);
+
+        impl $name {
+            /// Takes the bytes that [`Self::to_bytes`] gave.
+            #[must_use]
+            pub fn from_bytes(bytes: &[u8; 32]) -> Self {
+                Self(Zeroizing::new(*bytes))
+            }
+
+            /// The bytes, to seal or store them.
+            #[must_use]
+            pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
+                self.0.clone()
+            }
+        }
+
+        /// In constant time.
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                self.0.ct_eq(&*other.0).into()
+            }
+        }
+
+        impl Eq for $name {}
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(..)"))
+            }
+        }
+    };
+}
+
+secret!(
+    /// The secret of one epoch, from which the keys of all paths are derived.
+    EpochRoot
+);
+secret!(
+    /// The key of one path in one epoch: reads what is at the path and below.
+    PathKey
+);
+secret!(
+    /// The key that turns path components into tags, of the whole space or of a path in it. The same in every epoch, so that
+    /// tags stay.
+    BlindKey
+);
+secret!(
+    /// The key of a space's chunk ids. The same in every epoch, so that equal chunks are found equal.
+    ChunkKey
+);
+
+impl EpochRoot {
+    /// A new root from 32 fresh bytes of the operating system.
+    #[must_use]
+    pub fn generate(entropy: [u8; 32]) -> Self {
+        Self(derive(EPOCH_ROOT, &Zeroizing::new(entropy)))
+    }
+
+    /// What the signed epoch statement says in public of this root: members who were sent different roots notice.
+    #[must_use]
+    pub fn commitment(&self) -> [u8; 32] {
+        *derive(COMMITMENT, &self.0)
+    }
+
+    /// The key of the empty path.
+    #[must_use]
+    pub fn root_key(&self) -> PathKey {
+        PathKey(derive(PATH_ROOT, &self.0))
+    }
+
+    /// The key of a path, given by its components in clear. One hash per component.
+    #[must_use]
+    pub fn path_key(&self, components: &[&[u8]]) -> PathKey {
+        components.iter().fold(self.root_key(), |key, component| key.child(component))
+    }
+}
+
+impl PathKey {
+    /// The key one component further down.
+    #[must_use]
+    pub fn child(&self, component: &[u8]) -> Self {
+        Self(step(&self.0, CHILD, component))
+    }
+
+    /// The key of the contents at exactly this path; unlike the path key, it gives nothing below.
+    #[must_use]
+    pub fn content_key(&self) -> Zeroizing<[u8; 32]> {
+        step(&self.0, CONTENT, &[])
+    }
+}
+
+impl BlindKey {
+    /// The blind key of a new space, from 32 fresh bytes of the operating system.
+    #[must_use]
+    pub fn generate(entropy: [u8; 32]) -> Self {
+        Self(derive(BLIND_KEY, &Zeroizing::new(entropy)))
+    }
+
+    /// The key for tags directly below the space's root: the space's key itself, so that forgetting the call is harmless.
+    #[must_use]
+    pub fn root(&self) -> Self {
+        self.clone()
+    }
+
+    /// The key for tags below `component`.
+    #[must_use]
+    pub fn child(&self, component: &[u8]) -> Self {
+        Self(step(&self.0, CHILD, component))
+    }
+
+    /// The tag of `component` here: what others see instead of it. Equal names under different parents have unrelated tags.
+    #[must_use]
+    pub fn tag(&self, component: &[u8]) -> [u8; 16] {
+        let full = step(&self.0, TAG, component);
+        let mut tag = [0; 16];
+        tag.iter_mut().zip(full.iter()).for_each(|(to, from)| *to = *from);
+        tag
+    }
+
+    /// The tags of a whole path below this key. Two hashes per component.
+    #[must_use]
+    pub fn tags(&self, components: &[&[u8]]) -> Vec<[u8; 16]> {
+        let mut here = self.clone();
+        components
+            .iter()
+            .map(|component| {
+                let tag = here.tag(component);
+                here = here.child(component);
+                tag
+            })
+            .collect()
+    }
+}
+
+impl ChunkKey {
+    /// The chunk key of a new space, from 32 fresh bytes of the operating system.
+    #[must_use]
+    pub fn generate(entropy: [u8; 32]) -> Self {
+        Self(derive(CHUNK_KEY, &Zeroizing::new(entropy)))
+    }
+
+    /// The id of a chunk: see [`chunk_id`].
+    #[must_use]
+    pub fn id(&self, bytes: &[u8]) -> [u8; 32] {
+        chunk_id(&self.0, bytes)
+    }
+}
+
+/// The id of a chunk of a file: BLAKE3 keyed by the space, so that nobody outside can test for a known file (CRYPTO-9).
+#[must_use]
+pub fn chunk_id(chunk_key: &[u8; 32], bytes: &[u8]) -> [u8; 32] {
+    *blake3::keyed_hash(chunk_key, bytes).as_bytes()
+}
+
+/// Encrypts the body of an operation at the path of `key`: nonce, ciphertext, tag; [`OPERATION_OVERHEAD`] bytes more.
+///
+/// The nonce is derived from everything that is sealed, so that no counter or chance can repeat it for another message: at
+/// worst, the same operation sealed twice gives the same bytes (CRYPTO-7). `aad` is the envelope; it travels beside.
+#[must_use]
+pub fn seal_operation(key: &PathKey, aad: &[u8], plaintext: &[u8]) -> Vec<u8> {
+    let [cipher_key, nonce_key] = operation_keys(key);
+    let nonce = operation_nonce(&nonce_key, aad, plaintext);
+    let mut body = Vec::with_capacity(plaintext.len() + OPERATION_OVERHEAD);
+    body.extend_from_slice(plaintext);
+    xseal_in_place(&cipher_key, &nonce, aad, &mut body);
+    // The nonce goes first, by moving the ciphertext once: the plaintext was never in a second buffer.
+    body.extend_from_slice(&nonce);
+    body.rotate_right(NONCE_LENGTH);
+    body
+}
+
+/// Decrypts what [`seal_operation`] made at the same path in the same epoch, and checks that the nonce is the derived one:
+/// the ciphertext commits to its key and contents.
+///
+/// # Errors
+/// [`Forged`] if it is too short, or not made by this key from this envelope.
+pub fn open_operation(key: &PathKey, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Forged> {
+    let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_LENGTH>().ok_or(Forged)?;
+    let [cipher_key, nonce_key] = operation_keys(key);
+    let mut body = ciphertext.to_vec();
+    xopen_in_place(&cipher_key, nonce, aad, &mut body)?;
+    if operation_nonce(&nonce_key, aad, &body).ct_eq(nonce).into() { Ok(body) } else { Err(Forged) }
+}
+
+/// What a member of a space holds of one epoch, and what an epoch box carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochSecrets {
+    /// The root of this epoch.
+    pub root: EpochRoot,
+    /// The space's blind key.
+    pub blind: BlindKey,
+    /// The space's chunk key.
+    pub chunk: ChunkKey,
+}
+
+impl EpochSecrets {
+    /// Seals the secrets to a member's X25519 key: [`BOX_LENGTH`] bytes (CRYPTO-8). `space` and `number` are bound in.
+    ///
+    /// # Errors
+    /// [`LowOrderPoint`] if nobody can own `recipient`.
+    pub fn seal_to(
+        &self,
+        recipient: &[u8; 32],
+        space: &[u8; 32],
+        number: u64,
+        entropy: [u8; 32],
+    ) -> Result<Vec<u8>, LowOrderPoint> {
+        let mut secrets = Zeroizing::new(Vec::with_capacity(SECRETS_LENGTH));
+        for secret in [&self.root.0, &self.blind.0, &self.chunk.0] {
+            secrets.extend_from_slice(&**secret);
+        }
+        let aad = box_aad(space, number, &self.root.commitment());
+        hpke::seal(recipient, BOX_INFO, &aad, &secrets, entropy)
+    }
+
+    /// Opens a box made for the owner of `secret`; `commitment` is the one in the signed epoch statement.
+    ///
+    /// # Errors
+    /// [`Forged`] if the box is for another key, space, epoch or commitment, or the root inside is not the one committed to.
+    pub fn open(
+        secret: &[u8; 32],
+        space: &[u8; 32],
+        number: u64,
+        commitment: &[u8; 32],
+        sealed: &[u8],
+    ) -> Result<Self, Forged> {
+        let opened = hpke::open(secret, BOX_INFO, &box_aad(space, number, commitment), sealed)?;
+        let (root, rest) = opened.split_first_chunk().ok_or(Forged)?;
+        let (blind, rest) = rest.split_first_chunk().ok_or(Forged)?;
+        let chunk = rest.try_into().map_err(|_| Forged)?;
+        let root = EpochRoot::from_bytes(root);
+        if !bool::from(root.commitment().ct_eq(commitment)) {
+            return Err(Forged);
+        }
+        Ok(Self { root, blind: BlindKey::from_bytes(blind), chunk: ChunkKey::from_bytes(chunk) })
+    }
+}
+
+fn box_aad(space: &[u8; 32], number: u64, commitment: &[u8; 32]) -> Vec<u8> {
+    [&space[..], &number.to_le_bytes(), commitment].concat()
+}
+
+fn operation_keys(key: &PathKey) -> [Zeroizing<[u8; 32]>; 2] {
+    let content = key.content_key();
+    [step(&content, 0, &[]), step(&content, 1, &[])]
+}
+
+fn operation_nonce(nonce_key: &[u8; 32], aad: &[u8], plaintext: &[u8]) -> [u8; NONCE_LENGTH] {
+    let mut hasher = blake3::Hasher::new_keyed(nonce_key);
+    hasher.update(&(aad.len() as u64).to_le_bytes());
+    hasher.update(aad);
+    hasher.update(plaintext);
+    let mut nonce = [0; NONCE_LENGTH];
+    hasher.finalize_xof().fill(&mut nonce);
+    nonce
+}
+
+fn derive(context: &str, secret: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+    Zeroizing::new(blake3::derive_key(context, secret))
+}
+
+fn step(key: &[u8; 32], kind: u8, component: &[u8]) -> Zeroizing<[u8; 32]> {
+    let mut hasher = blake3::Hasher::new_keyed(key);
+    hasher.update(&[kind]);
+    hasher.update(component);
+    Zeroizing::new(*hasher.finalize().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dh::public_key;
+
+    fn root() -> EpochRoot {
+        EpochRoot::generate([1; 32])
+    }
+
+    // CRYPTO-6
+    #[test]
+    fn a_subtrees_key_gives_what_is_below_and_component_boundaries_count() {
+        let whole = root().path_key(&[b"a", b"b", b"c"]);
+        assert_eq!(whole, root().path_key(&[b"a", b"b"]).child(b"c"));
+        for other in [&[&b"a"[..], b"b"][..], &[b"ab", b"c"], &[b"a", b"bc"], &[b"a", b"b", b"c", b""], &[]] {
+            assert_ne!(whole, root().path_key(other), "{other:?}");
+        }
+        assert_ne!(whole.to_bytes(), whole.content_key());
+        assert_ne!(whole.child(b"").to_bytes(), whole.content_key());
+        assert_ne!(whole, EpochRoot::generate([2; 32]).path_key(&[b"a", b"b", b"c"]));
+    }
+
+    #[test]
+    fn tags_preserve_prefixes_and_hide_equal_names_apart() {
+        let blind = BlindKey::generate([1; 32]).root();
+        let (ab, ac) = (blind.tags(&[b"a", b"b"]), blind.tags(&[b"a", b"c"]));
+        assert_eq!(ab[0], ac[0]);
+        assert_ne!(ab[1], ac[1]);
+        assert_eq!(ab[0], blind.tag(b"a"));
+        assert_eq!(ab[1], blind.child(b"a").tag(b"b"));
+        assert_ne!(blind.tags(&[b"b"])[0], ab[1], "b at the root and b in a");
+    }
+
+    // CRYPTO-7
+    #[test]
+    fn an_operation_opens_at_its_path_and_epoch_with_its_envelope_only() {
+        let key = root().path_key(&[b"notes"]);
+        let sealed = seal_operation(&key, b"envelope", b"body");
+        assert_eq!(sealed.len(), b"body".len() + OPERATION_OVERHEAD);
+        assert_eq!(open_operation(&key, b"envelope", &sealed).unwrap(), b"body");
+        assert_eq!(open_operation(&key, b"another", &sealed), Err(Forged));
+        assert_eq!(open_operation(&key.child(b"x"), b"envelope", &sealed), Err(Forged));
+        let next = EpochRoot::generate([2; 32]).path_key(&[b"notes"]);
+        assert_eq!(open_operation(&next, b"envelope", &sealed), Err(Forged));
+        for bit in 0..sealed.len() * 8 {
+            let mut altered = sealed.clone();
+            altered[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(open_operation(&key, b"envelope", &altered), Err(Forged), "bit {bit}");
+        }
+        for length in 0..sealed.len() {
+            assert_eq!(open_operation(&key, b"envelope", &sealed[..length]), Err(Forged), "length {length}");
+        }
+    }
+
+    // CRYPTO-7
+    #[test]
+    fn other_contents_or_envelopes_get_other_nonces_and_a_foreign_nonce_is_refused() {
+        let key = root().path_key(&[]);
+        let nonce = |aad: &[u8], body: &[u8]| seal_operation(&key, aad, body)[..NONCE_LENGTH].to_vec();
+        assert_eq!(nonce(b"e", b"one"), nonce(b"e", b"one"));
+        assert_ne!(nonce(b"e", b"one"), nonce(b"e", b"two"));
+        assert_ne!(nonce(b"e", b"one"), nonce(b"eo", b"ne"));
+        let mut body = b"one".to_vec();
+        xseal_in_place(&operation_keys(&key)[0], &[0; NONCE_LENGTH], b"e", &mut body);
+        body.splice(0..0, [0; NONCE_LENGTH]);
+        assert_eq!(open_operation(&key, b"e", &body), Err(Forged));
+    }
+
+    // CRYPTO-8
+    #[test]
+    fn an_epoch_box_opens_for_its_member_space_number_and_commitment_only() {
+        let secrets = EpochSecrets {
+            root: root(),
+            blind: BlindKey::generate([2; 32]),
+            chunk: ChunkKey::generate([3; 32]),
+        };
+        let (member, space, commitment) = ([7; 32], [8; 32], secrets.root.commitment());
+        let sealed = secrets.seal_to(&public_key(&member), &space, 5, [9; 32]).unwrap();
+        assert_eq!(sealed.len(), BOX_LENGTH);
+        assert_eq!(EpochSecrets::open(&member, &space, 5, &commitment, &sealed).unwrap(), secrets);
+        assert!(EpochSecrets::open(&[6; 32], &space, 5, &commitment, &sealed).is_err());
+        assert!(EpochSecrets::open(&member, &[0; 32], 5, &commitment, &sealed).is_err());
+        assert!(EpochSecrets::open(&member, &space, 6, &commitment, &sealed).is_err());
+        assert!(EpochSecrets::open(&member, &space, 5, &[0; 32], &sealed).is_err());
+    }
+
+    // CRYPTO-8
+    #[test]
+    fn a_box_whose_root_is_not_the_committed_one_is_refused() {
+        let (member, space) = ([7; 32], [8; 32]);
+        let lie = root().commitment();
+        let aad = box_aad(&space, 1, &lie);
+        let sealed = hpke::seal(&public_key(&member), BOX_INFO, &aad, &[0; SECRETS_LENGTH], [9; 32]).unwrap();
+        assert_eq!(EpochSecrets::open(&member, &space, 1, &lie, &sealed), Err(Forged));
+    }
+
+    // CRYPTO-9
+    #[test]
+    fn chunk_ids_differ_between_spaces() {
+        let (a, b) = (ChunkKey::generate([1; 32]), ChunkKey::generate([2; 32]));
+        assert_ne!(a.id(b"known file"), b.id(b"known file"));
+        assert_eq!(a.id(b"known file"), chunk_id(&a.to_bytes(), b"known file"));
+    }
+
+    #[test]
+    fn no_secret_shows_in_debug_output() {
+        let secrets = EpochSecrets {
+            root: root(),
+            blind: BlindKey::generate([2; 32]),
+            chunk: ChunkKey::generate([3; 32]),
+        };
+        let shown = std::format!("{secrets:?}");
+        assert_eq!(shown, "EpochSecrets { root: EpochRoot(..), blind: BlindKey(..), chunk: ChunkKey(..) }");
+    }
+}
