@@ -1,1 +1,10 @@
 #![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
+
+mod arbiter;
+pub mod quic;
+pub mod rpc;
+pub mod wire;
+
+pub use arbiter::{Arbiter, Verdict};
