@@ -1,1 +1,8 @@
-//! Published vectors, interoperation with independent implementations, and properties.
+//! Published vectors, interoperation with independent implementations, properties, and stories.
+
+mod hpke_vectors;
+mod interop;
+mod noise_vectors;
+mod properties;
+mod stories;
+mod vectors;
