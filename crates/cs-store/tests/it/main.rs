@@ -1,0 +1,6 @@
+//! The store from outside: stories, properties and simulated power cuts.
+
+mod crashes;
+mod make;
+mod properties;
+mod stories;
