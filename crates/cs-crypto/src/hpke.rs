@@ -1,4 +1,5 @@
-//! Hybrid public-key encryption (RFC 9180): DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20-Poly1305, all four modes.
+//! Hybrid public-key encryption (RFC 9180): DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20-Poly1305, all four modes
+//! (CRYPTO-5).
 //!
 //! [`seal`] and [`open`] are the single-shot base mode: whoever knows a device's key can leave something for it while it is
 //! offline. It proves nothing about the sender ([`Sender::Key`] does), and has no forward secrecy against theft of the

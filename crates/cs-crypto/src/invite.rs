@@ -1,6 +1,6 @@
 //! Invitation codes: ten characters that bring two strangers together once, by SPAKE2.
 //!
-//! Half of a [`Code`] says where to meet and is public; the other half is a password of 25 bits. Over a channel that is
+//! Half of a [`Code`] says where to meet and is public; the other half is a password of 25 bits (CRYPTO-14). Over a channel that is
 //! encrypted but not yet trusted, both sides prove to each other that they know it, without showing it and without letting
 //! anyone test guesses offline:
 //!
@@ -158,8 +158,7 @@ impl Joiner {
     #[must_use]
     pub fn start(code: &Code, meeting: Meeting, entropy: [u8; 32]) -> (Self, Vec<u8>) {
         let (joiner, inviter) = identities(&meeting);
-        let (spake, hello) =
-            Spake2::start_a_with_rng(&code.password(), &joiner, &inviter, &mut chance(entropy));
+        let (spake, hello) = Spake2::start_a_with_rng(&code.password(), &joiner, &inviter, chance(entropy));
         (Self { spake, meeting }, hello)
     }
 
@@ -236,7 +235,7 @@ impl Inviter {
         let (joiner, inviter) = identities(&meeting);
         let password = self.code.password();
         let (spake, answer) =
-            Spake2::<Ed25519Group>::start_b_with_rng(&password, &joiner, &inviter, &mut chance(entropy));
+            Spake2::<Ed25519Group>::start_b_with_rng(&password, &joiner, &inviter, chance(entropy));
         let secret = Zeroizing::new(spake.finish(hello).map_err(|_| Burned)?);
         Ok((Exchange(Schedule::new(&secret, &meeting)), answer))
     }
@@ -350,10 +349,7 @@ mod tests {
         let code = Code::generate([0x81; 32]);
         assert_eq!(code.to_string().len(), 11);
         assert_eq!(code.to_string().parse(), Ok(code));
-        assert_eq!(
-            "o1ilv-5zy x9".parse::<Code>().unwrap().to_string(),
-            "0111V-5ZYX9".to_string().replace("X9", "X9")
-        );
+        assert_eq!("o1ilv-5zy x9".parse::<Code>().unwrap().to_string(), "0111V-5ZYX9");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! ChaCha20-Poly1305 (RFC 8439), its long-nonce form, and QUIC's header protection.
+//! ChaCha20-Poly1305 (RFC 8439), its long-nonce form, and QUIC's header protection (CRYPTO-3).
 //!
 //! Two backends give the same bytes: RustCrypto's crates by default, `ring` with the feature of that name, which is over
 //! twice as fast on packets. Keys of the portable backend are wiped on drop; `ring` keeps no such promise, so that its key
@@ -10,6 +10,7 @@ use core::fmt;
 use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305};
 
 #[cfg(any(not(feature = "ring"), test))]
+#[cfg_attr(feature = "ring", allow(dead_code, reason = "the tests compare it with the other backend"))]
 mod portable;
 #[cfg(feature = "ring")]
 mod ring;
@@ -170,5 +171,66 @@ pub fn xopen_in_place(
             buffer.clear();
             Err(Forged)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // CRYPTO-3
+    #[test]
+    #[cfg(feature = "ring")]
+    fn both_backends_give_the_same_bytes_at_every_length() {
+        let (fast, plain) = (ring::Key::new(&[1; 32]), portable::Key::new(&[1; 32]));
+        for length in (0..300).chain([1424, 65536]) {
+            let nonce: [u8; 12] = core::array::from_fn(|at| (length >> at) as u8);
+            let aad = std::vec![3; length % 41];
+            let text: Vec<u8> = (0..length).map(|at| (at * 7) as u8).collect();
+            let (mut a, mut b) = (text.clone(), text.clone());
+            let tag = fast.seal(&nonce, &aad, &mut a);
+            assert_eq!(tag, plain.seal(&nonce, &aad, &mut b), "{length}");
+            assert_eq!(a, b, "{length}");
+            assert_eq!(plain.open(&nonce, &aad, &mut a, &tag), Ok(()));
+            assert_eq!(fast.open(&nonce, &aad, &mut b, &tag), Ok(()));
+            assert_eq!((&a, &b), (&text, &text));
+            let mut wrong = tag;
+            wrong[length % 16] ^= 1;
+            assert_eq!(fast.open(&nonce, &aad, &mut a, &wrong), Err(Forged));
+            assert_eq!(plain.open(&nonce, &aad, &mut b, &wrong), Err(Forged));
+        }
+    }
+
+    // CRYPTO-3
+    #[test]
+    #[cfg(feature = "ring")]
+    fn both_backends_give_the_same_header_masks() {
+        let (fast, plain) = (ring::HeaderKey::new(&[1; 32]), portable::HeaderKey::new(&[1; 32]));
+        for seed in 0..=255 {
+            let mut sample = core::array::from_fn(|at| seed ^ (at as u8).wrapping_mul(0x9d));
+            assert_eq!(fast.mask(&sample), plain.mask(&sample));
+            sample[..4].fill(0xff);
+            assert_eq!(fast.mask(&sample), plain.mask(&sample), "the last block counter");
+        }
+    }
+
+    // CRYPTO-3
+    #[test]
+    fn a_forgery_never_leaves_plaintext_in_the_buffer() {
+        let key = Key::new(&[1; 32]);
+        let mut sealed = [0x55; 200];
+        let tag = key.seal_detached(&[0; 12], b"", &mut sealed);
+        assert_eq!(key.open_detached(&[0; 12], b"another", &mut sealed, &tag), Err(Forged));
+        assert!(!sealed.windows(8).any(|window| window == [0x55; 8]));
+    }
+
+    // CRYPTO-3
+    #[test]
+    fn a_sample_with_the_last_block_counter_has_a_mask() {
+        let key = HeaderKey::new(&[1; 32]);
+        let last = [0xff; 16];
+        let mut before = last;
+        before[0] = 0xfe;
+        assert_ne!(key.mask(&last), key.mask(&before));
     }
 }

@@ -1,6 +1,8 @@
 //! The default backend: RustCrypto's chacha20poly1305 and chacha20.
 
-use chacha20::cipher::{KeyIvInit, StreamCipher, StreamCipherSeek};
+use chacha20::cipher::{Block, KeyIvInit, StreamCipherCore};
+use chacha20::variants::Ietf;
+use chacha20::{ChaChaCore, R20};
 use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit};
 use zeroize::Zeroizing;
 
@@ -40,11 +42,12 @@ impl HeaderKey {
 
     pub(crate) fn mask(&self, sample: &[u8; 16]) -> [u8; 5] {
         let [c0, c1, c2, c3, nonce @ ..] = *sample;
-        let block = u32::from_le_bytes([c0, c1, c2, c3]);
-        let mut cipher = chacha20::ChaCha20::new((&*self.0).into(), (&nonce).into());
-        let mut mask = [0; 5];
-        cipher.seek(u64::from(block) * 64);
-        cipher.apply_keystream(&mut mask);
-        mask
+        // One block of the core: the seeking stream cipher panics at the last counter, which a peer can choose.
+        let mut cipher = ChaChaCore::<R20, Ietf>::new((&*self.0).into(), (&nonce).into());
+        cipher.set_block_pos(u32::from_le_bytes([c0, c1, c2, c3]));
+        let mut block = Block::<ChaChaCore<R20, Ietf>>::default();
+        cipher.write_keystream_block(&mut block);
+        let [m0, m1, m2, m3, m4, ..] = block.0;
+        [m0, m1, m2, m3, m4]
     }
 }

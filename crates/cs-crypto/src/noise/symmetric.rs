@@ -92,7 +92,7 @@ impl SymmetricState {
         (initiator, responder)
     }
 
-    /// A secret beside the transport keys, for whoever derives more from the handshake than they.
+    /// A secret beside the transport keys, for whoever derives more from the handshake than they (CRYPTO-13).
     ///
     /// The material is longer than any DH result or pre-shared key, so that no step of the handshake hashes the same input.
     pub(crate) fn exporter(&self) -> Secret {

@@ -20,22 +20,13 @@ fn setup<'a>(protocol: Protocol, vector: &Value, side: &str, prologue: &'a [u8])
     psks.iter().fold(setup, |setup, psk| setup.psk(array(psk)))
 }
 
-/// Whose turn it is, as data: vectors are played by one loop for all patterns.
-enum Play {
-    Turns(WriteTurn, ReadTurn),
-    Done(Keys, Keys),
-}
-
-fn play(writer: WriteTurn, reader: ReadTurn, message: &Value) -> Play {
+/// One message; gives the reader's next step and the writer's.
+fn play(writer: WriteTurn, reader: ReadTurn, message: &Value) -> (Step<WriteTurn>, Step<ReadTurn>) {
     let (ciphertext, next_reader) = writer.write(&hex(&message["payload"])).unwrap();
     assert_eq!(ciphertext, hex(&message["ciphertext"]));
     let (payload, next_writer) = reader.read(&ciphertext).unwrap();
     assert_eq!(payload, hex(&message["payload"]));
-    match (next_writer, next_reader) {
-        (Step::Turn(writer), Step::Turn(reader)) => Play::Turns(writer, reader),
-        (Step::Done(read), Step::Done(wrote)) => Play::Done(wrote, read),
-        _ => panic!("the sides disagree about the end"),
-    }
+    (next_writer, next_reader)
 }
 
 fn check(protocol: Protocol, vector: &Value) {
@@ -43,12 +34,13 @@ fn check(protocol: Protocol, vector: &Value) {
     let writer = setup(protocol, vector, "init", &init_prologue).initiate().unwrap();
     let reader = setup(protocol, vector, "resp", &resp_prologue).respond().unwrap();
     let mut messages = vector["messages"].as_array().unwrap().iter();
-    let (mut state, mut sent) = (Play::Turns(writer, reader), 0);
-    let (last_writer, last_reader) = loop {
-        match state {
-            Play::Turns(writer, reader) => state = play(writer, reader, messages.next().unwrap()),
-            Play::Done(wrote, read) => break (wrote, read),
-        }
+    let (mut steps, mut sent) = ((Step::Turn(writer), Step::Turn(reader)), 0);
+    let (last_reader, last_writer) = loop {
+        steps = match steps {
+            (Step::Turn(writer), Step::Turn(reader)) => play(writer, reader, messages.next().unwrap()),
+            (Step::Done(read), Step::Done(wrote)) => break (read, wrote),
+            _ => panic!("the sides disagree about the end"),
+        };
         sent += 1;
     };
     assert_eq!(last_writer.handshake_hash, last_reader.handshake_hash);
