@@ -1,1 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod codec;
+pub mod reconcile;

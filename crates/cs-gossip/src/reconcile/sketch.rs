@@ -1,0 +1,257 @@
+//! PinSketch: the odd power sums of a set of nonzero field elements, decoded as a BCH code.
+//!
+//! Sources: Dodis, Ostrovsky, Reyzin, Smith, "Fuzzy extractors" (SIAM J. Comput. 2008), section 6.3;
+//! roots by Berlekamp's trace algorithm (Math. Comp. 1970). The sketch of a symmetric difference is the sum
+//! of the sketches, and `t` syndromes determine up to `t` elements.
+
+use crate::reconcile::field::{add, invert, mul, square};
+
+/// Below this depth one syndrome is kept as a check, since a short random polynomial splits by chance too
+/// often (one in `t!`).
+const CHECKED_BELOW: usize = 12;
+
+/// Adds the powers `x, x^3, x^5, ..` of one element to `syndromes`. `depth` multiplications.
+pub(crate) fn toggle(syndromes: &mut [u32], element: u32) {
+    let step = square(element);
+    let mut power = element;
+    for syndrome in syndromes {
+        *syndrome = add(*syndrome, power);
+        power = mul(power, step);
+    }
+}
+
+/// The elements whose odd power sums are `syndromes`, in ascending order; `None` when they are more than
+/// the sketch can tell. `O(t^2)` field operations times 32.
+pub(crate) fn decode(syndromes: &[u32]) -> Option<Vec<u32>> {
+    if syndromes.iter().all(|&syndrome| syndrome == 0) {
+        return Some(Vec::new());
+    }
+    let spare = usize::from(syndromes.len() < CHECKED_BELOW);
+    let capacity = syndromes.len().saturating_sub(spare);
+    let locator = berlekamp_massey(&expand(syndromes));
+    let degree = locator.len() - 1;
+    if degree == 0 || degree > capacity || *locator.last()? == 0 {
+        return None;
+    }
+    // The locator has the inverses as roots: read backwards it has the elements, and is monic.
+    let polynomial: Vec<u32> = locator.into_iter().rev().collect();
+    let mut roots = find_roots(&polynomial)?;
+    roots.sort_unstable();
+    let mut again = vec![0; syndromes.len()];
+    for &root in &roots {
+        toggle(&mut again, root);
+    }
+    (again == syndromes).then_some(roots)
+}
+
+/// All power sums from the odd ones: `s(2i) = s(i)^2` in characteristic 2.
+fn expand(odd: &[u32]) -> Vec<u32> {
+    let mut all: Vec<u32> = Vec::with_capacity(odd.len() * 2);
+    for (index, &syndrome) in odd.iter().enumerate() {
+        all.push(syndrome);
+        all.push(square(all[index]));
+    }
+    all
+}
+
+/// The shortest linear recurrence of `sequence`, constant term first (Massey, IEEE Trans. IT 1969).
+fn berlekamp_massey(sequence: &[u32]) -> Vec<u32> {
+    let mut current = vec![1u32];
+    let mut previous = vec![1u32];
+    let (mut length, mut gap, mut previous_discrepancy) = (0usize, 1usize, 1u32);
+    for index in 0..sequence.len() {
+        let discrepancy = (0..=length.min(current.len() - 1))
+            .fold(0, |sum, lag| add(sum, mul(current[lag], sequence[index - lag])));
+        if discrepancy == 0 {
+            gap += 1;
+            continue;
+        }
+        let factor = mul(discrepancy, invert(previous_discrepancy));
+        let before = current.clone();
+        if current.len() < previous.len() + gap {
+            current.resize(previous.len() + gap, 0);
+        }
+        for (lag, &coefficient) in previous.iter().enumerate() {
+            current[lag + gap] = add(current[lag + gap], mul(factor, coefficient));
+        }
+        if 2 * length <= index {
+            length = index + 1 - length;
+            (previous, previous_discrepancy, gap) = (before, discrepancy, 1);
+        } else {
+            gap += 1;
+        }
+    }
+    current.resize(length + 1, 0);
+    current
+}
+
+/// All roots of a monic polynomial (lowest coefficient first), if it splits into distinct linear factors.
+fn find_roots(polynomial: &[u32]) -> Option<Vec<u32>> {
+    let degree = polynomial.len() - 1;
+    if degree == 1 {
+        return Some(vec![polynomial[0]]);
+    }
+    // x^(2^j) modulo the polynomial, for every j below 32. It splits if x^(2^32) = x.
+    let mut powers: Vec<Vec<u32>> = Vec::with_capacity(33);
+    let mut power = vec![0u32; degree];
+    power[1] = 1;
+    for _ in 0..32 {
+        let next = square_modulo(&power, polynomial);
+        powers.push(power);
+        power = next;
+    }
+    if power != powers[0] {
+        return None;
+    }
+    let mut roots = Vec::with_capacity(degree);
+    let mut factors = vec![polynomial.to_vec()];
+    for bit in 0..32 {
+        if factors.is_empty() {
+            break;
+        }
+        let trace = trace_of(1 << bit, &powers);
+        let mut parts = Vec::with_capacity(factors.len() * 2);
+        for factor in factors {
+            split(factor, &trace, &mut parts);
+        }
+        factors = parts;
+        factors.retain(|factor| {
+            if factor.len() == 2 {
+                roots.push(factor[0]);
+            }
+            factor.len() > 2
+        });
+    }
+    (factors.is_empty() && roots.len() == degree).then_some(roots)
+}
+
+/// The trace of `beta * x` as a polynomial: zero at half of the field, and for some basis element `beta` at
+/// exactly one of any two distinct roots.
+fn trace_of(beta: u32, powers: &[Vec<u32>]) -> Vec<u32> {
+    let mut trace = vec![0u32; powers[0].len()];
+    let mut scale = beta;
+    for power in powers {
+        for (sum, &coefficient) in trace.iter_mut().zip(power) {
+            *sum = add(*sum, mul(scale, coefficient));
+        }
+        scale = square(scale);
+    }
+    trace
+}
+
+/// Splits `factor` by its common divisor with `trace`; pushes one or two monic parts.
+fn split(factor: Vec<u32>, trace: &[u32], parts: &mut Vec<Vec<u32>>) {
+    let mut remainder = trace.to_vec();
+    divide(&mut remainder, &factor);
+    let divisor = gcd(factor.clone(), remainder);
+    if divisor.len() == 1 || divisor.len() == factor.len() {
+        parts.push(factor);
+        return;
+    }
+    let mut rest = factor;
+    let quotient = divide(&mut rest, &divisor);
+    parts.push(divisor);
+    parts.push(quotient);
+}
+
+fn square_modulo(polynomial: &[u32], modulus: &[u32]) -> Vec<u32> {
+    let mut product = vec![0u32; polynomial.len() * 2 - 1];
+    for (index, &coefficient) in polynomial.iter().enumerate() {
+        product[index * 2] = square(coefficient);
+    }
+    divide(&mut product, modulus);
+    product.resize(modulus.len() - 1, 0);
+    product
+}
+
+/// Divides by a monic polynomial: leaves the remainder (trimmed) in place and returns the quotient.
+fn divide(dividend: &mut Vec<u32>, monic: &[u32]) -> Vec<u32> {
+    let degree = monic.len() - 1;
+    let mut quotient = vec![0u32; dividend.len().saturating_sub(degree)];
+    for shift in (0..quotient.len()).rev() {
+        let lead = dividend[shift + degree];
+        quotient[shift] = lead;
+        if lead != 0 {
+            for (index, &coefficient) in monic.iter().enumerate() {
+                dividend[shift + index] = add(dividend[shift + index], mul(lead, coefficient));
+            }
+        }
+    }
+    dividend.truncate(degree);
+    trim(dividend);
+    quotient
+}
+
+/// The greatest common divisor, monic. `a` is monic.
+fn gcd(mut a: Vec<u32>, mut b: Vec<u32>) -> Vec<u32> {
+    trim(&mut b);
+    while !b.is_empty() {
+        make_monic(&mut b);
+        divide(&mut a, &b);
+        core::mem::swap(&mut a, &mut b);
+    }
+    a
+}
+
+fn make_monic(polynomial: &mut [u32]) {
+    let inverse = invert(polynomial.last().copied().unwrap_or(1));
+    for coefficient in polynomial {
+        *coefficient = mul(*coefficient, inverse);
+    }
+}
+
+fn trim(polynomial: &mut Vec<u32>) {
+    while polynomial.last() == Some(&0) {
+        polynomial.pop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::btree_set;
+    use proptest::prelude::*;
+
+    fn sketch(elements: impl IntoIterator<Item = u32>, depth: usize) -> Vec<u32> {
+        let mut syndromes = vec![0; depth];
+        for element in elements {
+            toggle(&mut syndromes, element);
+        }
+        syndromes
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn any_set_within_capacity_is_found_exactly(
+            set in btree_set(1u32.., 0..=20),
+            shared in btree_set(1u32.., 0..=10),
+        ) {
+            let depth = set.len() + 1;
+            let mut syndromes = sketch(set.iter().copied(), depth);
+            for &element in &shared {
+                toggle(&mut syndromes, element);
+                toggle(&mut syndromes, element);
+            }
+            prop_assert_eq!(decode(&syndromes), Some(set.into_iter().collect::<Vec<_>>()));
+        }
+
+        #[test]
+        fn a_set_above_capacity_is_not_mistaken_for_another(set in btree_set(1u32.., 20..=30), depth in 2usize..16) {
+            prop_assert_eq!(decode(&sketch(set, depth)), None);
+        }
+
+        #[test]
+        fn any_syndromes_either_decode_to_themselves_or_not_at_all(syndromes in proptest::collection::vec(any::<u32>(), 1..20)) {
+            if let Some(found) = decode(&syndromes) {
+                prop_assert_eq!(sketch(found, syndromes.len()), syndromes);
+            }
+        }
+    }
+
+    #[test]
+    fn neighbouring_elements_are_told_apart() {
+        let set: Vec<u32> = (1..=24).collect();
+        assert_eq!(decode(&sketch(set.clone(), 24)), Some(set));
+    }
+}

@@ -1,0 +1,4 @@
+//! Integration tests of cs-gossip.
+
+mod properties;
+mod reconciling;

@@ -1,0 +1,148 @@
+//! Runs two sessions against each other and compares what they learn with the truth.
+
+use std::collections::BTreeSet;
+
+use cs_gossip::reconcile::{Config, Counters, Id, Index, Output, PeerFault, Session};
+
+/// What one side learned.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Learned {
+    pub(crate) missing: Vec<Id>,
+    pub(crate) wanted: Vec<Id>,
+    pub(crate) done: bool,
+}
+
+/// A finished conversation.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) initiator: Learned,
+    pub(crate) responder: Learned,
+    /// Of both sides together.
+    pub(crate) bytes: u64,
+    /// Changes of the speaker, halved: what latency multiplies.
+    pub(crate) turns: u32,
+    pub(crate) counters: Counters,
+}
+
+/// Delivers every output of `from` to `to`, handing each message to `tamper` first.
+fn drain(
+    from: &mut Session,
+    learned: &mut Learned,
+    to: &mut Session,
+    to_index: &Index,
+    tamper: &mut dyn FnMut(&mut Vec<u8>),
+) -> Result<bool, PeerFault> {
+    let mut spoke = false;
+    while let Some(output) = from.poll_output() {
+        match output {
+            Output::Send(mut bytes) => {
+                spoke = true;
+                tamper(&mut bytes);
+                to.handle_input(to_index, &bytes)?;
+            }
+            Output::Missing(ids) => learned.missing.extend(ids),
+            Output::Wanted(ids) => learned.wanted.extend(ids),
+            Output::Done => learned.done = true,
+        }
+    }
+    assert_eq!(from.poll_output(), None, "a quiet machine stays quiet");
+    Ok(spoke)
+}
+
+pub(crate) fn converse(
+    config: Config,
+    ours: &Index,
+    theirs: &Index,
+    seed: u8,
+    tamper: &mut dyn FnMut(&mut Vec<u8>),
+) -> Result<Outcome, PeerFault> {
+    let mut a = Session::initiate(config, ours, [seed; 32]);
+    let mut b = Session::respond(Config::default(), theirs, [seed ^ 0x5a; 32]);
+    let (mut initiator, mut responder) = (Learned::default(), Learned::default());
+    let mut turns = 0;
+    loop {
+        let asked = drain(&mut a, &mut initiator, &mut b, theirs, tamper)?;
+        let answered = drain(&mut b, &mut responder, &mut a, ours, tamper)?;
+        if !asked && !answered {
+            break;
+        }
+        turns += 1;
+    }
+    let bytes = a.counters().bytes_sent + b.counters().bytes_sent;
+    Ok(Outcome { initiator, responder, bytes, turns, counters: b.counters() })
+}
+
+/// Reconciles honestly and asserts that each side learned exactly the truth.
+pub(crate) fn assert_exact(config: Config, ours: &BTreeSet<Id>, theirs: &BTreeSet<Id>, seed: u8) -> Outcome {
+    let index = |ids: &BTreeSet<Id>| ids.iter().copied().collect::<Index>();
+    let outcome = converse(config, &index(ours), &index(theirs), seed, &mut |_| {}).expect("honest peers");
+    let only_ours: Vec<Id> = ours.difference(theirs).copied().collect();
+    let only_theirs: Vec<Id> = theirs.difference(ours).copied().collect();
+    assert!(outcome.initiator.done && outcome.responder.done, "{:?}", outcome.counters);
+    assert_eq!(outcome.initiator.missing, only_ours);
+    assert_eq!(outcome.responder.missing, only_theirs);
+    if config.want_ids {
+        assert_eq!(outcome.initiator.wanted, only_theirs);
+        assert_eq!(outcome.responder.wanted, only_ours);
+    }
+    outcome
+}
+
+pub(crate) fn ids(range: std::ops::Range<u32>) -> impl Iterator<Item = Id> {
+    range.map(|number| *blake3::hash(&number.to_le_bytes()).as_bytes())
+}
+
+/// Each side learns what of its own to send, and no more.
+pub(crate) const LEAN: Config = Config { want_ids: false, verify: false };
+
+/// A set of `size` ids on each side, of which `only_ours` and `only_theirs` are not shared.
+fn sides(shared: u32, only_ours: u32, only_theirs: u32) -> (BTreeSet<Id>, BTreeSet<Id>) {
+    let ours = ids(0..shared).chain(ids(1 << 24..(1 << 24) + only_ours)).collect();
+    let theirs = ids(0..shared).chain(ids(1 << 25..(1 << 25) + only_theirs)).collect();
+    (ours, theirs)
+}
+
+#[test]
+fn equal_sets_cost_fourteen_bytes_whatever_their_size() {
+    for shared in [0, 1, 5000] {
+        let (ours, theirs) = sides(shared, 0, 0);
+        let outcome = assert_exact(LEAN, &ours, &theirs, 1);
+        assert_eq!((outcome.bytes, outcome.turns), (14, 1));
+    }
+}
+
+#[test]
+fn one_difference_costs_two_turns_and_a_few_dozen_bytes() {
+    let (ours, theirs) = sides(5000, 1, 0);
+    let outcome = assert_exact(LEAN, &ours, &theirs, 2);
+    assert!(outcome.bytes <= 64 && outcome.turns == 2, "{outcome:?}");
+    let (ours, theirs) = sides(5000, 1, 2);
+    assert_exact(Config::default(), &ours, &theirs, 3);
+}
+
+#[test]
+fn bytes_follow_the_difference() {
+    for (shared, ours, theirs, limit) in [
+        (20_000, 5, 5, 300),
+        (20_000, 50, 50, 1_200),
+        (20_000, 500, 500, 10_500),
+        (20_000, 0, 1000, 12_500),
+        (10_000, 5_000, 5_000, 28_000),
+        (500, 0, 20_000, 5_500),
+        (500, 20_000, 0, 5_500),
+        (0, 0, 10_000, 200),
+        (0, 10_000, 0, 300),
+        (0, 3000, 3000, 20_000),
+    ] {
+        let (ours, theirs) = sides(shared, ours, theirs);
+        let outcome = assert_exact(LEAN, &ours, &theirs, 4);
+        println!(
+            "{shared} {} {}: {} bytes, {} turns",
+            ours.len(),
+            theirs.len(),
+            outcome.bytes,
+            outcome.turns
+        );
+        assert!(outcome.bytes <= limit, "{} bytes of {limit}, {:?}", outcome.bytes, outcome.counters);
+    }
+}
