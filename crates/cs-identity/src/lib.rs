@@ -8,6 +8,7 @@ extern crate std;
 
 mod area;
 mod base32;
+pub mod control;
 mod id;
 mod node_id;
 mod path;

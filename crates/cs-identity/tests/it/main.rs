@@ -1,3 +1,6 @@
 //! The integration tests of cs-identity.
 
+mod properties;
+mod stories;
 mod vectors;
+mod world;
