@@ -1,1 +1,3 @@
+//! Everything that needs more than one module: two endpoints on the loopback, QUIC in virtual time, laws of the wire.
 
+mod stories;

@@ -1,0 +1,82 @@
+//! What happened so far, in numbers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Events since the endpoint was bound. All only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Datagrams that belong to no protocol of ours.
+    pub garbage: u64,
+    /// Datagrams beside QUIC that were dropped because too many waited.
+    pub overrun: u64,
+    /// Requests (sealed or STUN) refused by a source's rate limit.
+    pub rate_limited: u64,
+    /// Sealed datagrams that did not open, or were malformed inside.
+    pub forged: u64,
+    /// Sealed requests that were seen before.
+    pub replayed: u64,
+    /// Sealed requests outside the time window, answered with this node's clock.
+    pub skewed: u64,
+    /// Sealed requests delivered.
+    pub requests: u64,
+    /// Answers to nothing that was asked.
+    pub stray_answers: u64,
+    /// STUN binding requests answered.
+    pub stun_served: u64,
+    /// Handshakes that were told to prove their address first.
+    pub retries: u64,
+    /// Connections refused: over the limit.
+    pub refused: u64,
+    /// Connections closed because the peer broke the protocol.
+    pub peer_faults: u64,
+}
+
+/// The live side of [`Counters`].
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) garbage: Count,
+    pub(crate) overrun: Count,
+    pub(crate) rate_limited: Count,
+    pub(crate) forged: Count,
+    pub(crate) replayed: Count,
+    pub(crate) skewed: Count,
+    pub(crate) requests: Count,
+    pub(crate) stray_answers: Count,
+    pub(crate) stun_served: Count,
+    pub(crate) retries: Count,
+    pub(crate) refused: Count,
+    pub(crate) peer_faults: Count,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+impl Count {
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Tally {
+    pub(crate) fn snapshot(&self) -> Counters {
+        Counters {
+            garbage: self.garbage.read(),
+            overrun: self.overrun.read(),
+            rate_limited: self.rate_limited.read(),
+            forged: self.forged.read(),
+            replayed: self.replayed.read(),
+            skewed: self.skewed.read(),
+            requests: self.requests.read(),
+            stray_answers: self.stray_answers.read(),
+            stun_served: self.stun_served.read(),
+            retries: self.retries.read(),
+            refused: self.refused.read(),
+            peer_faults: self.peer_faults.read(),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Serving what is not QUIC: sealed requests and answers (TP-12, TP-13).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::endpoint::{Shared, entropy};
+use super::event::{Event, RpcToken};
+use super::rpc::unix_ms;
+use super::socket::Side;
+use crate::rpc::{RateLimiter, ReplayFault, ReplayWindow, open_request};
+use crate::wire::{Answer, Datagram};
+
+/// How far the clock of who asks may be off, either way.
+const TOLERANCE_MS: u64 = 120_000;
+/// Requests remembered against replay: about 2 MB.
+const REPLAY_MEMORY: usize = 32_768;
+/// Sources whose rate is counted one by one: about 300 kB.
+const SOURCES: usize = 4096;
+
+pub(crate) async fn run(shared: Arc<Shared>, mut side: mpsc::Receiver<Side>, per_second: u32) {
+    let mut service = Service {
+        shared,
+        started: Instant::now(),
+        replay: ReplayWindow::new(TOLERANCE_MS, REPLAY_MEMORY),
+        limiter: RateLimiter::new(per_second, per_second.saturating_mul(2), SOURCES),
+    };
+    while let Some(datagram) = side.recv().await {
+        service.handle(datagram);
+    }
+}
+
+struct Service {
+    shared: Arc<Shared>,
+    started: Instant,
+    replay: ReplayWindow,
+    limiter: RateLimiter,
+}
+
+impl Service {
+    fn handle(&mut self, side: Side) {
+        match side.kind {
+            Datagram::RpcRequest => self.handle_request(&side),
+            Datagram::RpcAnswer => {
+                if !self.shared.calls.answer(side.from, side.bytes) {
+                    self.shared.tally.stray_answers.add();
+                }
+            }
+            Datagram::Stun | Datagram::Quic | Datagram::Unknown => self.shared.tally.garbage.add(),
+        }
+    }
+
+    /// The rate is checked before any multiplication.
+    fn handle_request(&mut self, side: &Side) {
+        let tally = &self.shared.tally;
+        if !self.limiter.admit(self.started.elapsed(), side.from) {
+            return tally.rate_limited.add();
+        }
+        let Ok(fresh) = entropy() else { return };
+        let Ok(request) = open_request(&self.shared.secret, fresh, &side.bytes) else {
+            return tally.forged.add();
+        };
+        match self.replay.admit(unix_ms(), request.unix_ms, &request.ephemeral) {
+            Ok(()) => {}
+            Err(ReplayFault::Seen) => return tally.replayed.add(),
+            Err(ReplayFault::OutsideWindow) => {
+                tally.skewed.add();
+                if let Ok(datagram) = request.answer.seal(Answer::ClockSkew { unix_ms: unix_ms() }) {
+                    self.shared.datagrams.send(side.from, &datagram);
+                }
+                return;
+            }
+        }
+        let event = Event::Request {
+            from: request.from,
+            addr: side.from,
+            bytes: Bytes::from(request.body),
+            token: RpcToken { slot: request.answer, addr: side.from },
+        };
+        if self.shared.events.try_send(event) {
+            tally.requests.add();
+        } else {
+            tally.overrun.add();
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! The handle that everything is done through.
+
+use core::net::SocketAddr;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use cs_identity::{NodeId, SecretKey};
+use noq::{Connection, Incoming, PathId, TokioRuntime, VarInt};
+use tokio::time::timeout;
+
+use super::addresses::{canonical, reachable};
+use super::config::{BindError, EndpointConfig};
+use super::connection;
+use super::counters::{Counters, Tally};
+use super::datagrams;
+use super::dial;
+use super::event::{self, DialId, EventSender, Events, RpcToken, SessionGone, SessionId};
+use super::lanes::BULK_STREAMS;
+use super::peers::Peers;
+use super::rpc::{self, Calls, RpcError};
+use super::socket::{DatagramSender, SharedSocket};
+use crate::quic::{ClientCrypto, Entropy, QUIC_VERSION, ResetKey, ServerCrypto, TokenKey};
+use crate::wire::{Answer, Lane, MAX_MESSAGE};
+
+/// Bytes in flight on one stream; see `BULK_STREAMS`.
+const STREAM_WINDOW: u32 = 1 << 20;
+/// Bytes in flight on one connection: all bulk streams full, and room for the other lanes, so that bulk never holds back
+/// what is urgent.
+const WINDOW: u32 = STREAM_WINDOW * 12;
+/// Streams that a peer may have open: the lanes, and link messages.
+const STREAMS: u32 = 16;
+/// Handshakes under way before further ones are left unanswered.
+const HANDSHAKES_MAX: usize = 1024;
+/// How long an accepted handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a shutdown waits for peers to acknowledge what was sent.
+const FLUSH: Duration = Duration::from_secs(5);
+/// How long a shutdown waits for the packets that say so.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A node's place on the network. Cheap to clone; when the last clone is dropped, all sessions are closed.
+#[derive(Clone, Debug)]
+pub struct Endpoint(Arc<Handle>);
+
+#[derive(Debug)]
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.quic.close(VarInt::from_u32(0), b"");
+    }
+}
+
+/// What all tasks of an endpoint share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) me: NodeId,
+    pub(crate) secret: Arc<SecretKey>,
+    pub(crate) quic: noq::Endpoint,
+    pub(crate) client: noq::ClientConfig,
+    pub(crate) local: Vec<SocketAddr>,
+    pub(crate) datagrams: DatagramSender,
+    pub(crate) events: EventSender,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) calls: Calls,
+    pub(crate) dial_timeout: Duration,
+    peers: Mutex<Peers>,
+    handshakes: AtomicUsize,
+    unvalidated_handshakes: usize,
+    connections: usize,
+}
+
+impl Shared {
+    pub(crate) fn peers(&self) -> MutexGuard<'_, Peers> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn remote_of(&self, connection: &Connection) -> SocketAddr {
+        let path = connection.path(PathId::ZERO).and_then(|path| path.remote_address().ok());
+        canonical(path.unwrap_or_else(|| SocketAddr::from(([0; 4], 0))))
+    }
+}
+
+impl Endpoint {
+    /// Binds the sockets and starts to listen. Must run inside a tokio runtime with its time and I/O drivers.
+    ///
+    /// # Errors
+    /// [`BindError`]; nothing is left open then.
+    #[expect(clippy::unused_async, reason = "binding may have to wait once ports are mapped")]
+    pub async fn bind(config: EndpointConfig) -> Result<(Self, Events), BindError> {
+        check(&config)?;
+        let tally = Arc::new(Tally::default());
+        let (socket, side) = SharedSocket::bind(&config.listen, tally.clone())?;
+        let (local, datagrams) = (socket.local_addrs(), DatagramSender::new(socket.sender()));
+        let secret = Arc::new(config.secret.clone());
+        let incarnation = u64::from_be_bytes(entropy()?);
+        let source: Entropy = Arc::new(|| entropy().expect("the operating system gave randomness before"));
+        let transport = Arc::new(transport(&config)?);
+        let client = client(&secret, incarnation, &source, &transport);
+        let server = server(&secret, incarnation, &source, &transport)?;
+        let mut endpoint = noq::EndpointConfig::new(Arc::new(ResetKey::new(entropy()?)));
+        endpoint.supported_versions(vec![QUIC_VERSION]).grease_quic_bit(false);
+        let runtime = Arc::new(TokioRuntime);
+        let quic = noq::Endpoint::new_with_abstract_socket(endpoint, Some(server), Box::new(socket), runtime);
+        let quic = quic.map_err(|source| BindError::Socket { address: first(&local), source })?;
+        let (events, receiver) = event::channel(config.event_bytes);
+        let me = secret.node_id();
+        let shared = Arc::new(Shared {
+            me,
+            secret,
+            quic,
+            client,
+            local,
+            datagrams,
+            events,
+            tally,
+            calls: Calls::default(),
+            dial_timeout: config.dial_timeout,
+            peers: Mutex::new(Peers::new(me)),
+            handshakes: AtomicUsize::new(0),
+            unvalidated_handshakes: config.unvalidated_handshakes,
+            connections: config.connections,
+        });
+        tokio::spawn(accept_all(shared.clone()));
+        tokio::spawn(datagrams::run(shared.clone(), side, config.requests_per_second));
+        Ok((Self(Arc::new(Handle(shared))), receiver))
+    }
+
+    /// This node's ID.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        self.shared().me
+    }
+
+    /// The addresses that were bound, with their ports; a wildcard stays a wildcard.
+    #[must_use]
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.shared().local.clone()
+    }
+
+    /// Addresses that others on the same network may dial: as bound, wildcards replaced by those of all interfaces.
+    #[must_use]
+    pub fn reachable_addrs(&self) -> Vec<SocketAddr> {
+        self.shared().local.iter().flat_map(|address| reachable(*address)).collect()
+    }
+
+    /// Dials `peer` at all of `addrs`, the first ones first; at most 16 are tried. The answer is an
+    /// [`Event::Up`](super::Event::Up) or an [`Event::DialFailed`](super::Event::DialFailed) with the ID returned. While
+    /// a dial to this peer is under way, its ID is returned and `addrs` are not looked at.
+    pub fn dial(&self, peer: NodeId, addrs: Vec<SocketAddr>) -> DialId {
+        let (dial, cancelled) = self.shared().peers().start_dial(peer);
+        if let Some(cancelled) = cancelled {
+            tokio::spawn(dial::run(self.shared().clone(), dial, peer, addrs, cancelled));
+        }
+        dial
+    }
+
+    /// Queues a message of at most [`MAX_MESSAGE`] bytes. Never waits: watch [`Self::queued`].
+    ///
+    /// # Errors
+    /// [`SessionGone`] if there is no such session; a message that is too long ends the session for the same reason as at
+    /// the receiver.
+    pub fn send(&self, session: SessionId, lane: Lane, message: Bytes) -> Result<(), SessionGone> {
+        let link = self.shared().peers().session(session).cloned().ok_or(SessionGone)?;
+        debug_assert!(message.len() <= MAX_MESSAGE, "the peer would end the session");
+        link.lanes.send(lane, message)
+    }
+
+    /// Bytes of messages that QUIC has not taken over yet; zero for a session that is gone.
+    #[must_use]
+    pub fn queued(&self, session: SessionId) -> usize {
+        self.shared().peers().session(session).map_or(0, |link| link.lanes.queued())
+    }
+
+    /// Ends a session at once; what is queued is lost. The peer is told `reason`.
+    pub fn close(&self, session: SessionId, reason: u32) {
+        let link = self.shared().peers().session(session).cloned();
+        if let Some(link) = link {
+            link.close(reason);
+        }
+    }
+
+    /// Asks `peer` at `addr` with one sealed datagram, and again with backoff until `timeout`: it may be asked more than
+    /// once, so ask only what may be asked twice. Padded so that any answer fits.
+    ///
+    /// # Errors
+    /// [`RpcError`].
+    pub async fn rpc(
+        &self,
+        peer: NodeId,
+        addr: SocketAddr,
+        request: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, RpcError> {
+        rpc::call(self.shared(), peer, addr, request, timeout).await
+    }
+
+    /// Answers a request. An answer above [`RpcToken::room`] is not sent.
+    pub fn reply(&self, token: RpcToken, answer: Bytes) {
+        if let Ok(datagram) = token.slot.seal(Answer::Body(&answer)) {
+            self.shared().datagrams.send(token.addr, &datagram);
+        }
+    }
+
+    /// What happened so far, in numbers.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.shared().tally.snapshot()
+    }
+
+    /// Waits until peers have acknowledged what was queued (5 s at most), closes every session and tells the peers. Then
+    /// [`Events`] end.
+    pub async fn shutdown(&self) {
+        let sessions = self.shared().peers().all_sessions();
+        let flush = futures::future::join_all(sessions.iter().map(|link| link.lanes.finish()));
+        let _ = timeout(FLUSH, flush).await;
+        self.shared().quic.close(VarInt::from_u32(0), b"");
+        let _ = timeout(FAREWELL, self.shared().quic.wait_all_draining()).await;
+        self.shared().events.finish().await;
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        let Handle(shared) = &*self.0;
+        shared
+    }
+}
+
+async fn accept_all(shared: Arc<Shared>) {
+    while let Some(incoming) = shared.quic.accept().await {
+        let under_way = shared.handshakes.load(Ordering::Relaxed);
+        if under_way >= HANDSHAKES_MAX {
+            incoming.ignore();
+        } else if shared.peers().connections() >= shared.connections {
+            shared.tally.refused.add();
+            incoming.refuse();
+        } else if under_way >= shared.unvalidated_handshakes && !incoming.remote_address_validated() {
+            shared.tally.retries.add();
+            let _ = incoming.retry();
+        } else {
+            shared.handshakes.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(accept(shared.clone(), incoming));
+        }
+    }
+}
+
+async fn accept(shared: Arc<Shared>, incoming: Incoming) {
+    let connection = match incoming.accept() {
+        Ok(connecting) => timeout(HANDSHAKE, connecting).await.ok().and_then(Result::ok),
+        Err(_) => None,
+    };
+    shared.handshakes.fetch_sub(1, Ordering::Relaxed);
+    if let Some(connection) = connection {
+        connection::run(shared, connection, false).await;
+    }
+}
+
+fn check(config: &EndpointConfig) -> Result<(), BindError> {
+    let idle = config.idle_timeout;
+    if config.listen.is_empty() {
+        return Err(BindError::NoAddress);
+    }
+    if !(Duration::from_secs(1)..=Duration::from_secs(600)).contains(&idle) {
+        return Err(BindError::OutOfRange("idle_timeout"));
+    }
+    if config.keep_alive * 2 > idle {
+        return Err(BindError::OutOfRange("keep_alive"));
+    }
+    if config.event_bytes < MAX_MESSAGE {
+        return Err(BindError::OutOfRange("event_bytes"));
+    }
+    Ok(())
+}
+
+fn transport(config: &EndpointConfig) -> Result<noq::TransportConfig, BindError> {
+    let mut transport = noq::TransportConfig::default();
+    let idle = config.idle_timeout.try_into().map_err(|_| BindError::OutOfRange("idle_timeout"))?;
+    debug_assert!(BULK_STREAMS as u32 * STREAM_WINDOW < WINDOW, "bulk leaves room for the other lanes");
+    transport
+        .max_idle_timeout(Some(idle))
+        .keep_alive_interval(Some(config.keep_alive).filter(|interval| !interval.is_zero()))
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(STREAMS))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(WINDOW))
+        .send_window(WINDOW.into())
+        .datagram_receive_buffer_size(None)
+        .send_observed_address_reports(true)
+        .receive_observed_address_reports(true);
+    Ok(transport)
+}
+
+fn client(
+    secret: &Arc<SecretKey>,
+    incarnation: u64,
+    source: &Entropy,
+    transport: &Arc<noq::TransportConfig>,
+) -> noq::ClientConfig {
+    let crypto = ClientCrypto::new(secret.clone(), incarnation, source.clone());
+    let mut config = noq::ClientConfig::new(Arc::new(crypto));
+    config.version(QUIC_VERSION).transport_config(transport.clone());
+    config
+}
+
+fn server(
+    secret: &Arc<SecretKey>,
+    incarnation: u64,
+    source: &Entropy,
+    transport: &Arc<noq::TransportConfig>,
+) -> Result<noq::ServerConfig, BindError> {
+    let crypto = ServerCrypto::new(secret.clone(), incarnation, source.clone());
+    let mut config = noq::ServerConfig::new(Arc::new(crypto), Arc::new(TokenKey::new(entropy()?)));
+    config
+        .transport_config(transport.clone())
+        .max_incoming(HANDSHAKES_MAX)
+        .incoming_buffer_size(16 << 10)
+        .incoming_buffer_size_total(8 << 20);
+    Ok(config)
+}
+
+/// Fresh bytes from the operating system.
+pub(crate) fn entropy<const N: usize>() -> Result<[u8; N], BindError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|_| BindError::Entropy)?;
+    Ok(bytes)
+}
+
+fn first(local: &[SocketAddr]) -> SocketAddr {
+    local.first().copied().unwrap_or_else(|| SocketAddr::from(([0; 4], 0)))
+}

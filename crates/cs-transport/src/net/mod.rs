@@ -1,0 +1,25 @@
+//! The driver: one UDP socket per address family, tokio, and the operating system's clock and randomness.
+//!
+//! [`Endpoint::bind`] gives a handle and a stream of [`Event`]s. Everything that a peer can make this module do is
+//! bounded: see the limits in PROTOCOL.md (TP-9, TP-13).
+
+mod addresses;
+mod config;
+mod connection;
+mod counters;
+mod datagrams;
+mod dial;
+mod endpoint;
+mod event;
+mod lanes;
+mod peers;
+mod rpc;
+mod socket;
+
+pub use config::{BindError, EndpointConfig};
+pub use counters::Counters;
+pub use endpoint::Endpoint;
+pub use event::{DialFault, DialId, Event, Events, RpcToken, SessionEnd, SessionGone, SessionId};
+pub use rpc::RpcError;
+
+pub use crate::wire::Lane;

@@ -1,0 +1,257 @@
+//! The shared socket: QUIC's datagrams go on to noq, all others are taken out on the way (TP-1).
+
+use core::fmt;
+use core::net::SocketAddr;
+use core::num::NonZeroUsize;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+use std::io::{self, IoSliceMut};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use noq::udp::{RecvMeta, Transmit};
+use noq::{AsyncUdpSocket, Runtime, TokioRuntime, UdpSender};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::mpsc;
+
+use super::addresses::{canonical, mapped, mapped_ip};
+use super::config::BindError;
+use super::counters::Tally;
+use crate::wire::{Datagram, classify};
+
+/// Datagrams beside QUIC that may wait for their task.
+const SIDE_QUEUE: usize = 512;
+/// Longest datagram beside QUIC that is looked at, in bytes.
+const SIDE_BYTES_MAX: usize = 1500;
+/// Bytes asked of the kernel for each direction of a socket; it may give less.
+const SOCKET_BUFFER: usize = 4 << 20;
+
+/// A datagram that is not QUIC's.
+#[derive(Debug)]
+pub(crate) struct Side {
+    pub(crate) kind: Datagram,
+    pub(crate) from: SocketAddr,
+    pub(crate) bytes: Bytes,
+}
+
+/// All bound sockets as one. To noq it is an IPv6 socket if any of them is.
+pub(crate) struct SharedSocket {
+    inner: Vec<Bound>,
+    v6: bool,
+    /// Which socket is asked first: none starves.
+    next: usize,
+    side: mpsc::Sender<Side>,
+    tally: Arc<Tally>,
+}
+
+struct Bound {
+    local: SocketAddr,
+    socket: Box<dyn AsyncUdpSocket>,
+}
+
+impl SharedSocket {
+    /// Binds all of `listen`. Must run inside a tokio runtime.
+    pub(crate) fn bind(
+        listen: &[SocketAddr],
+        tally: Arc<Tally>,
+    ) -> Result<(Self, mpsc::Receiver<Side>), BindError> {
+        let dual = !listen.iter().any(SocketAddr::is_ipv4);
+        let mut inner = Vec::new();
+        for address in listen {
+            let bound =
+                bind_one(*address, dual).map_err(|source| BindError::Socket { address: *address, source })?;
+            inner.push(bound);
+        }
+        let v6 = inner.iter().any(|bound| bound.local.is_ipv6());
+        let (side, receiver) = mpsc::channel(SIDE_QUEUE);
+        Ok((Self { inner, v6, next: 0, side, tally }, receiver))
+    }
+
+    pub(crate) fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.inner.iter().map(|bound| bound.local).collect()
+    }
+
+    pub(crate) fn sender(&self) -> SharedSender {
+        let ways = self.inner.iter().map(|bound| (bound.local, bound.socket.create_sender())).collect();
+        SharedSender { ways }
+    }
+
+    /// Takes what is not QUIC's out of one received buffer, which holds several datagrams if the kernel joined them.
+    fn sort_out(&self, buffer: &mut [u8], meta: &mut RecvMeta) {
+        let stride = meta.stride.max(1);
+        let Some(received) = buffer.get_mut(..meta.len) else { return };
+        if received.chunks(stride).all(|datagram| classify(datagram) == Datagram::Quic) {
+            return;
+        }
+        let (mut read, mut kept) = (0, 0);
+        while read < received.len() {
+            let end = received.len().min(read + stride);
+            let datagram = received.get(read..end).unwrap_or_default();
+            match classify(datagram) {
+                Datagram::Quic => {
+                    received.copy_within(read..end, kept);
+                    kept += end - read;
+                }
+                kind => self.hand_over(kind, canonical(meta.addr), datagram),
+            }
+            read = end;
+        }
+        meta.len = kept;
+    }
+
+    fn hand_over(&self, kind: Datagram, from: SocketAddr, datagram: &[u8]) {
+        if kind == Datagram::Unknown || datagram.len() > SIDE_BYTES_MAX {
+            self.tally.garbage.add();
+            return;
+        }
+        if let Ok(slot) = self.side.try_reserve() {
+            slot.send(Side { kind, from, bytes: Bytes::copy_from_slice(datagram) });
+        } else {
+            self.tally.overrun.add();
+        }
+    }
+}
+
+fn bind_one(address: SocketAddr, dual: bool) -> io::Result<Bound> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!dual)?;
+    }
+    // The kernel caps both at its own limit; a smaller buffer costs throughput and nothing else.
+    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
+    let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    let socket = TokioRuntime.wrap_udp_socket(socket.into())?;
+    Ok(Bound { local: socket.local_addr()?, socket })
+}
+
+impl AsyncUdpSocket for SharedSocket {
+    fn create_sender(&self) -> Pin<Box<dyn UdpSender>> {
+        Box::pin(self.sender())
+    }
+
+    fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let count = self.inner.len();
+        for turn in 0..count {
+            let index = (self.next + turn) % count;
+            let Some(bound) = self.inner.get_mut(index) else { continue };
+            let received = match bound.socket.poll_recv(cx, buffers, metas) {
+                Poll::Pending => continue,
+                Poll::Ready(Ok(received)) => received,
+                Poll::Ready(Err(_)) => {
+                    // Errors of a datagram socket (an ICMP message, a full table) pass; ending here would end the
+                    // endpoint. Asking again at once clears them one by one.
+                    cx.waker().wake_by_ref();
+                    continue;
+                }
+            };
+            self.next = (index + 1) % count;
+            for (meta, buffer) in metas.iter_mut().zip(buffers.iter_mut()).take(received) {
+                self.sort_out(buffer, meta);
+                if self.v6 {
+                    meta.addr = mapped(meta.addr);
+                    meta.dst_ip = meta.dst_ip.map(mapped_ip);
+                }
+            }
+            return Poll::Ready(Ok(received));
+        }
+        Poll::Pending
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        let preferred = self.inner.iter().find(|bound| bound.local.is_ipv6() == self.v6);
+        preferred.map(|bound| bound.local).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    fn max_receive_segments(&self) -> NonZeroUsize {
+        self.inner.iter().map(|bound| bound.socket.max_receive_segments()).max().unwrap_or(NonZeroUsize::MIN)
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.inner.iter().any(|bound| bound.socket.may_fragment())
+    }
+}
+
+impl fmt::Debug for SharedSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedSocket").field("local", &self.local_addrs()).finish_non_exhaustive()
+    }
+}
+
+/// Sends on whichever socket fits the destination's family and, where it is given, the source address.
+#[derive(Debug)]
+pub(crate) struct SharedSender {
+    ways: Vec<(SocketAddr, Pin<Box<dyn UdpSender>>)>,
+}
+
+impl SharedSender {
+    fn way(
+        &mut self,
+        destination: SocketAddr,
+        source: Option<core::net::IpAddr>,
+    ) -> Option<&mut (SocketAddr, Pin<Box<dyn UdpSender>>)> {
+        let destination = canonical(destination);
+        let source = source.map(|ip| ip.to_canonical());
+        let fits = |local: &SocketAddr| {
+            local.is_ipv4() == destination.is_ipv4() || (local.is_ipv6() && destination.is_ipv4())
+        };
+        let rank = |local: &SocketAddr| {
+            let same_family = local.is_ipv4() == destination.is_ipv4();
+            (Some(local.ip()) == source, same_family, local.ip().is_unspecified())
+        };
+        self.ways.iter_mut().filter(|(local, _)| fits(local)).max_by_key(|(local, _)| rank(local))
+    }
+}
+
+impl UdpSender for SharedSender {
+    fn poll_send(
+        self: Pin<&mut Self>,
+        transmit: &Transmit<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        // A datagram that no socket can carry is as good as lost, and QUIC treats it so.
+        let Some((local, sender)) = self.get_mut().way(transmit.destination, transmit.src_ip) else {
+            return Poll::Ready(Ok(()));
+        };
+        let mut transmit = transmit.clone();
+        if local.is_ipv4() {
+            transmit.destination = canonical(transmit.destination);
+            transmit.src_ip = transmit.src_ip.map(|ip| ip.to_canonical()).filter(core::net::IpAddr::is_ipv4);
+        } else {
+            transmit.destination = mapped(transmit.destination);
+            transmit.src_ip = transmit.src_ip.map(mapped_ip);
+        }
+        sender.as_mut().poll_send(&transmit, cx)
+    }
+
+    fn max_transmit_segments(&self) -> NonZeroUsize {
+        self.ways.iter().map(|(_, sender)| sender.max_transmit_segments()).min().unwrap_or(NonZeroUsize::MIN)
+    }
+}
+
+/// Sends datagrams beside QUIC. A socket that is not ready drops them, as a network may.
+pub(crate) struct DatagramSender(Mutex<SharedSender>);
+
+impl DatagramSender {
+    pub(crate) fn new(sender: SharedSender) -> Self {
+        Self(Mutex::new(sender))
+    }
+
+    pub(crate) fn send(&self, destination: SocketAddr, contents: &[u8]) {
+        let transmit = Transmit { destination, ecn: None, contents, segment_size: None, src_ip: None };
+        let mut sender = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _ = Pin::new(&mut *sender).poll_send(&transmit, &mut Context::from_waker(Waker::noop()));
+    }
+}
+
+impl fmt::Debug for DatagramSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DatagramSender(..)")
+    }
+}
