@@ -1,6 +1,6 @@
 //! The vectors of cacophony and snow, for every protocol that this crate speaks.
 
-use cs_crypto::noise::{Keys, Pattern, Protocol, ReadTurn, Receiver, Sender, Setup, Step, WriteTurn};
+use cs_crypto::noise::{Pattern, Protocol, ReadTurn, Receiver, Sender, Setup, Step, WriteTurn};
 use serde_json::Value;
 
 use crate::vectors::{array, hex, load};

@@ -1,0 +1,112 @@
+//! Our own formats, pinned: a change here is a change of the wire, and needs a new version in the label that it concerns.
+
+use cs_crypto::dh::public_key;
+use cs_crypto::epoch::{BlindKey, ChunkKey, EpochRoot, EpochSecrets, open_operation, seal_operation};
+use cs_crypto::invite::{Code, Inviter, Joiner, Meeting};
+use cs_crypto::noise::{Hash, Pattern, Protocol, Setup};
+use cs_crypto::secret_file;
+
+use crate::vectors::unhex;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn root() -> EpochRoot {
+    EpochRoot::from_bytes(&[1; 32])
+}
+
+fn secrets() -> EpochSecrets {
+    let (blind, chunk) = (BlindKey::from_bytes(&[2; 32]), ChunkKey::from_bytes(&[3; 32]));
+    EpochSecrets { root: root(), blind, chunk }
+}
+
+// CRYPTO-6
+#[test]
+fn path_keys_and_tags_are_pinned() {
+    assert_eq!(
+        hex(&*root().root_key().to_bytes()),
+        "2f300bd85b3d465dcf022de6f901c7b73a60b64e202b6bbd0126e7f560cab749"
+    );
+    assert_eq!(
+        hex(&*root().path_key(&[b"notes", b"todo"]).content_key()),
+        "1b150d1342fe52f759a6d6c9867a02fec2cbfa52ad6392126631af8b7de0e8a4"
+    );
+    let tags = secrets().blind.root().tags(&[b"notes", b"todo"]);
+    assert_eq!(hex(&tags.concat()), "24293d65e8dd3995a24eb2a3d2648f596409da0c5c90820c3904aebf4271592b");
+}
+
+// CRYPTO-7
+#[test]
+fn a_sealed_operation_is_pinned() {
+    let key = root().path_key(&[b"notes"]);
+    let sealed = "7f8c013e639430817fe6d3b6e5b61e44b341328b7d561864ae4c6539118b78d54a56407610bb7570bace5de1";
+    assert_eq!(hex(&seal_operation(&key, b"envelope", b"body")), sealed);
+    assert_eq!(open_operation(&key, b"envelope", &unhex(sealed)).unwrap(), b"body");
+}
+
+// CRYPTO-8
+#[test]
+fn an_epoch_box_is_pinned() {
+    assert_eq!(hex(&root().commitment()), "8a30a1843af5da25a5cc5127f388f51b8ca31d2d70101ab398b53eb57a584eba");
+    let sealed = "5fd47633b5e43fca7bad1bfbe424feacb175d9d4d4a30f166dbd30636f0b446bb4bf655d197e7f50fffe13a064ab059697b8119d7c33b357d21c9aba384f3d0fbdf6674a735c5af53d1eebc4cfd249d529a6193d6a118a40a4cb6b3c1d831e371cca512fe778bfc824bac6b71f57d5d637b127b2b9c3cf057823a9b69a23ace145451bcb906ac6646c98607c058d0a8b";
+    let member = [4; 32];
+    assert_eq!(hex(&secrets().seal_to(&public_key(&member), &[5; 32], 6, [7; 32]).unwrap()), sealed);
+    let opened = EpochSecrets::open(&member, &[5; 32], 6, &root().commitment(), &unhex(sealed));
+    assert_eq!(opened.unwrap(), secrets());
+}
+
+// CRYPTO-9
+#[test]
+fn a_chunk_id_is_pinned() {
+    assert_eq!(
+        hex(&secrets().chunk.id(b"chunk")),
+        "27b8173eeb5cee3a04b7eabfe0108a2ff18af8fe96a0983c8666d6b4db180f06"
+    );
+}
+
+// CRYPTO-14
+#[test]
+fn a_code_and_its_meeting_place_are_pinned() {
+    let code = Code::generate(core::array::from_fn(|at| (at * 37) as u8));
+    assert_eq!(code.to_string(), "05AFM-SY38D");
+    assert_eq!(hex(&code.rendezvous()), "fc95d1c0df98a920890cae756a71afd09343004d34a1eb3752491930b0565ad5");
+}
+
+// CRYPTO-10, CRYPTO-11
+#[test]
+fn an_invitations_four_messages_are_pinned() {
+    let meeting = Meeting { joiner: [1; 32], inviter: [2; 32], binding: [3; 32] };
+    let code: Code = "ABCDE-FGHJK".parse().unwrap();
+    let (joiner, hello) = Joiner::start(&code, meeting, [4; 32]);
+    assert_eq!(hex(&hello), "4149d7ef7e35a3454f0db1fb90b8b8dc97f1ff338b51fd410ec699c24f0170f02f");
+    let mut inviter = Inviter::new(code);
+    let (exchange, answer) = inviter.answer(&hello, meeting, [5; 32]).unwrap();
+    assert_eq!(hex(&answer), "4278ff808f29027e47e3aa7dadfcfa9ac5bd52b53cb2edd7d23de2add5172e697a");
+    let (_, proof) = joiner.read_answer(&answer).unwrap();
+    assert_eq!(hex(&proof), "9b8755dd90df63af592597c065f30cd5f9a78bcdbe4d09ec787e495cbde3a43d");
+    let (proof, key) = inviter.admit(exchange, &proof).unwrap();
+    assert_eq!(hex(&proof), "c5d3360d72a88c6c562e200ee365cb417b97e3f65c000aed600e17544f50a913");
+    assert_eq!(hex(&*key), "c730fe721ec620bbcc7bce68023e75d7669aa99a28f6dcb88e9a632abf4e0742");
+}
+
+// CRYPTO-12
+#[test]
+fn a_key_file_is_pinned() {
+    let cost = secret_file::Cost { memory_kib: 8, passes: 1, lanes: 1 };
+    let file = "6373736563727401080000000100000001000000090909090909090909090909090909090909090909090909090909090909090909090909090909091606643affb3acb046c1cefeff3dfa2b84d3250bc410";
+    assert_eq!(hex(&secret_file::seal(b"passphrase", b"secret", cost, &[9; 40]).unwrap()), file);
+    assert_eq!(*secret_file::open(b"passphrase", &unhex(file)).unwrap(), b"secret");
+}
+
+// CRYPTO-13
+#[test]
+fn an_exported_key_is_pinned() {
+    let protocol = Protocol::new(Pattern::IK, Hash::Sha256);
+    let setup = Setup::new(protocol, [3; 32]).local([1; 32]).remote(public_key(&[2; 32]));
+    let turn = setup.initiate().unwrap().write(b"").unwrap().1.turn().unwrap();
+    assert_eq!(
+        hex(&*turn.export(b"label", b"context").unwrap()),
+        "c51164cef8e1ec6dcb61bff49c080f265e63482cd3c9ef024d8a667518270343"
+    );
+}
