@@ -35,6 +35,11 @@ fn pick<T: Copy>(all: &[T], n: u8) -> Option<T> {
 
 fn play(script: &[Step]) -> World {
     let mut world = World::new(DEVICES);
+    for device in 1..usize::from(DEVICES) {
+        let rights = if device < 3 { Rights::ALL } else { Rights::WRITE };
+        world.grant(0, None, device, &[], rights, 4).unwrap();
+    }
+    world.sync_all();
     for (turn, step) in script.iter().enumerate() {
         play_step(&mut world, *step, 2000 + 10 * turn as u64);
     }
@@ -51,7 +56,8 @@ fn play_step(world: &mut World, step: Step, now: u64) {
     let action = match kind {
         0..=5 => {
             let parent = if device == 0 { None } else { pick(&own, a) };
-            let rights = Rights::from_bits(1 + b % 15).unwrap() | Rights::WRITE;
+            let more = if b % 5 == 0 { Rights::NONE } else { Rights::WRITE };
+            let rights = Rights::from_bits(1 + b % 15).unwrap() | more;
             let area = Area::new(path(&[[1, 2][usize::from(a) % 2]][..usize::from(c) % 2]), 0, u64::MAX).unwrap();
             let holder = world.id(usize::from(b) % usize::from(DEVICES));
             Some(Action::Grant { parent, holder, area, rights, depth: 6_u8.saturating_sub(c % 8) })
@@ -137,6 +143,9 @@ fn write(world: &mut World, device: usize, own: &[OpId], grants: &[OpId], step: 
     if step.c % 16 == 13 {
         op.heads = vec![op.grant];
     }
+    if step.c % 32 == 14 {
+        op.heads = vec![genesis];
+    }
 }
 
 fn graph_of(world: &World, order: &[Signed<Statement>]) -> ControlGraph {
@@ -169,12 +178,12 @@ fn picture(graph: &ControlGraph, world: &World) -> impl PartialEq + std::fmt::De
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     /// ID-12 to ID-16: the set alone decides, whatever the order, and as the reference says.
     #[test]
     fn every_order_of_delivery_gives_the_verdicts_of_the_reference(
-        script in steps(60),
+        script in steps(100),
         keys in prop::collection::vec(any::<u32>(), 64),
         keep in prop::collection::vec(0..12_u8, 64),
     ) {
@@ -210,7 +219,7 @@ fn random_histories_reach_every_verdict() {
     let mut seen: BTreeMap<Verdict, usize> = BTreeMap::new();
     let mut lifted = 0;
     for _ in 0..300 {
-        let world = play(&steps(60).new_tree(&mut runner).unwrap().current());
+        let world = play(&steps(100).new_tree(&mut runner).unwrap().current());
         let graph = graph_of(&world, &world.statements);
         let plain: Vec<_> = world.statements.iter()
             .filter(|s| !matches!(s.value().action, Action::Endorse { .. })).cloned().collect();

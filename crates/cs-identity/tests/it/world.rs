@@ -5,33 +5,33 @@ use cs_identity::control::{
 };
 use cs_identity::{Area, BlindPath, NodeId, OpId, Rights, SecretKey, Signed, Tag};
 
-pub fn tag(n: u8) -> Tag {
+pub(crate) fn tag(n: u8) -> Tag {
     Tag::from_bytes([n; 16])
 }
 
-pub fn path(tags: &[u8]) -> BlindPath {
+pub(crate) fn path(tags: &[u8]) -> BlindPath {
     BlindPath::new(tags.iter().copied().map(tag).collect()).unwrap()
 }
 
-pub fn key(n: u8) -> SecretKey {
+pub(crate) fn key(n: u8) -> SecretKey {
     SecretKey::from_bytes([n + 1; 32])
 }
 
 /// One device: its key and what it knows of the space.
-pub struct Device {
-    pub key: SecretKey,
-    pub graph: ControlGraph,
+pub(crate) struct Device {
+    pub(crate) key: SecretKey,
+    pub(crate) graph: ControlGraph,
 }
 
 /// A space with its devices, everything they ever signed, and all their operations. Device 0 is the root.
-pub struct World {
-    pub devices: Vec<Device>,
-    pub statements: Vec<Signed<Statement>>,
-    pub operations: Vec<OpFacts>,
+pub(crate) struct World {
+    pub(crate) devices: Vec<Device>,
+    pub(crate) statements: Vec<Signed<Statement>>,
+    pub(crate) operations: Vec<OpFacts>,
 }
 
 impl World {
-    pub fn new(devices: u8) -> Self {
+    pub(crate) fn new(devices: u8) -> Self {
         let genesis = Statement::sign(&key(0), Draft::genesis([7; 16], 1000)).unwrap();
         let device = |n| {
             let mut graph = ControlGraph::new(genesis.space());
@@ -41,27 +41,28 @@ impl World {
         Self { devices: (0..devices).map(device).collect(), statements: vec![genesis.clone()], operations: vec![] }
     }
 
-    pub fn id(&self, device: usize) -> NodeId {
+    pub(crate) fn id(&self, device: usize) -> NodeId {
         self.devices[device].key.node_id()
     }
 
-    pub fn genesis(&self) -> OpId {
+    pub(crate) fn genesis(&self) -> OpId {
         self.statements[0].id()
     }
 
     /// A device says something; it goes into the pool whether or not anyone takes it.
-    pub fn say(&mut self, device: usize, unix_ms: u64, action: Action) -> Result<OpId, InsertError> {
+    pub(crate) fn say(&mut self, device: usize, unix_ms: u64, action: Action) -> Result<OpId, InsertError> {
         let author = self.id(device);
         let draft = self.devices[device].graph.next_draft(author, action, unix_ms);
         self.publish(device, draft)
     }
 
     /// As `say`, but in place of the device's last statement: a fork.
-    pub fn say_instead(&mut self, device: usize, unix_ms: u64, action: Action) -> Result<OpId, InsertError> {
+    pub(crate) fn say_instead(&mut self, device: usize, unix_ms: u64, action: Action) -> Result<OpId, InsertError> {
         let author = self.id(device);
         let graph = &self.devices[device].graph;
         let mut draft = graph.next_draft(author, action, unix_ms);
-        if let Some(last) = draft.backlink.and_then(|backlink| graph.get(&backlink)) {
+        let last = draft.backlink.and_then(|backlink| graph.get(&backlink));
+        if let Some(last) = last.filter(|last| last.space.is_some()) {
             (draft.seq, draft.backlink, draft.heads) = (last.seq, last.backlink, last.heads.clone());
         }
         self.publish(device, draft)
@@ -76,7 +77,7 @@ impl World {
     }
 
     /// Shorthand for a grant over a prefix for ever.
-    pub fn grant(
+    pub(crate) fn grant(
         &mut self,
         from: usize,
         parent: Option<OpId>,
@@ -89,14 +90,14 @@ impl World {
         self.say(from, 2000, Action::Grant { parent, holder, area: Area::under(path(prefix)), rights, depth })
     }
 
-    pub fn sync(&mut self, from: usize, to: usize) {
+    pub(crate) fn sync(&mut self, from: usize, to: usize) {
         let known: Vec<_> = self.devices[from].graph.statements().cloned().collect();
         for statement in known {
             self.devices[to].graph.insert(statement).unwrap();
         }
     }
 
-    pub fn sync_all(&mut self) {
+    pub(crate) fn sync_all(&mut self) {
         for device in 0..self.devices.len() {
             self.sync(device, 0);
         }
@@ -106,7 +107,7 @@ impl World {
     }
 
     /// The facts of the device's next operation in a document under a grant.
-    pub fn write(&mut self, device: usize, grant: OpId, document: u8, at: &[u8], unix_ms: u64) -> OpFacts {
+    pub(crate) fn write(&mut self, device: usize, grant: OpId, document: u8, at: &[u8], unix_ms: u64) -> OpFacts {
         let author = self.id(device);
         let last = self.operations.iter().filter(|op| op.author == author && op.document == [document; 16]).next_back();
         let facts = OpFacts {
@@ -125,7 +126,7 @@ impl World {
     }
 
     /// A frontier of `of` that keeps what `device` knows of its statements, and its operations so far.
-    pub fn frontier(&self, device: usize, of: usize) -> (NodeId, Frontier) {
+    pub(crate) fn frontier(&self, device: usize, of: usize) -> (NodeId, Frontier) {
         let author = self.id(of);
         let mut documents: Vec<([u8; 16], Mark)> = vec![];
         for op in self.operations.iter().filter(|op| op.author == author) {
