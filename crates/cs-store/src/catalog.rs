@@ -7,6 +7,7 @@ use crate::index::{Index, IndexFault, Scan};
 use crate::keys;
 use crate::log::Position;
 use crate::operation::{DocumentId, Operation};
+use cs_identity::control::Statement;
 use cs_identity::{BlindPath, OpId, Signable, SpaceId, Unverified};
 use std::collections::BTreeMap;
 
@@ -67,8 +68,10 @@ impl Catalog {
                 self.add_operation(operation.id(), operation.value(), place)?;
             }
             Kind::Statement => {
-                let (space, id) = statement_names(payload).ok_or(ReplayFault::Newer)?;
-                self.add_statement(space, id, place)?;
+                let statement =
+                    Unverified::<Statement>::from_bytes(payload).map_err(|_| ReplayFault::Newer)?;
+                let space = statement.value().space.unwrap_or_else(|| statement.id().into());
+                self.add_statement(space, statement.id(), place)?;
             }
             Kind::LocalPut => {
                 let (key, value) = split_local(payload).ok_or(ReplayFault::Newer)?;
@@ -288,19 +291,15 @@ impl Catalog {
     }
 }
 
-/// The space and the id of a statement, from the payload of its record: 32 bytes of space, then the signed bytes.
-pub(crate) fn statement_names(payload: &[u8]) -> Option<(SpaceId, OpId)> {
-    let (space, bytes) = payload.split_first_chunk::<32>()?;
-    Some((SpaceId::from_bytes(*space), OpId::of(bytes)))
-}
-
 /// Whether the payload of a record proves itself: it is what it says, signed by who it says.
 pub(crate) fn is_authentic(kind: Kind, payload: &[u8]) -> bool {
     match kind {
-        Kind::Operation => {
-            payload.len() <= Operation::MAX_LEN + 64
-                && Unverified::<Operation>::from_bytes(payload).is_ok_and(|it| it.verify().is_ok())
-        }
-        _ => false,
+        Kind::Operation => is_signed::<Operation>(payload),
+        Kind::Statement => is_signed::<Statement>(payload),
+        Kind::LocalPut | Kind::LocalRemove => false,
     }
+}
+
+fn is_signed<T: Signable>(payload: &[u8]) -> bool {
+    Unverified::<T>::from_bytes(payload).is_ok_and(|value| value.verify().is_ok())
 }

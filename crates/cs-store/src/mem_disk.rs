@@ -85,6 +85,12 @@ impl MemDisk {
         self.state().power_left = Some(calls);
     }
 
+    /// Ends the effect of [`MemDisk::cut_power_after`] without a loss: it was the process that died, not the machine,
+    /// and what was written is still seen, though not yet durable.
+    pub fn restore_power(&self) {
+        self.state().power_left = None;
+    }
+
     /// Limits the sum of all lengths to `bytes`; what would exceed it fails with `StorageFull`. `None` lifts it.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state().capacity = bytes;
@@ -244,10 +250,12 @@ impl DiskFile for MemFile {
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state();
         let synced = state.sync();
+        let lost = state.sync_fails;
         let node = state.nodes.entry(self.node).or_default();
         match synced {
             Ok(()) => node.sync(),
-            Err(_) => node.dirty_sectors.clear(),
+            Err(_) if lost => node.dirty_sectors.clear(),
+            Err(_) => {}
         }
         synced
     }

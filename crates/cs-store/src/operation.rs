@@ -2,11 +2,11 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
 
 use crate::fault::Refused;
+use cs_identity::control::OpFacts;
 use cs_identity::wire::{self, DecodeError};
 use cs_identity::{BlindPath, Domain, NodeId, OpId, SecretKey, Signable, Signed, SpaceId, Tag};
 
-/// The name of a document within a space.
-pub type DocumentId = [u8; 16];
+pub use cs_identity::control::DocumentId;
 
 /// The most bytes of ciphertext in one operation: it must fit a message of the transport with room to spare, and bound
 /// what a reader decrypts at once.
@@ -82,6 +82,22 @@ impl Operation {
         let mut out = Vec::new();
         self.normalised_envelope(&mut out);
         out
+    }
+
+    /// What the control graph must know to judge the operation, which has this `id`.
+    #[must_use]
+    pub fn facts(&self, id: OpId) -> OpFacts {
+        OpFacts {
+            id,
+            author: self.author,
+            document: self.document,
+            seq: self.seq,
+            backlink: self.backlink,
+            path: self.path.clone(),
+            unix_ms: self.unix_ms(),
+            grant: self.grant,
+            heads: self.control_heads.clone(),
+        }
     }
 
     /// The claimed time, in milliseconds since 1970.

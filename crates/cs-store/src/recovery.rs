@@ -154,6 +154,8 @@ impl<'a, D: Disk> Opening<'a, D> {
     fn open_index(&self) -> Result<Catalog, Stop> {
         let file = self.disk.open(INDEX_NAME)?;
         let index = Index::open(file, self.options.cache_bytes).map_err(Stop::Index)?;
+        // redb syncs what is in the file; that the file is there is for us to see to.
+        self.disk.sync_names()?;
         Catalog::new(index).map_err(Stop::Index)
     }
 

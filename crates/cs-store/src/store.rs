@@ -10,6 +10,7 @@ use crate::log::Log;
 use crate::operation::{DocumentId, Operation};
 use crate::options::{OpenOptions, Recovery};
 use crate::recovery;
+use cs_identity::control::Statement;
 use cs_identity::{BlindPath, OpId, Signed, SpaceId};
 
 /// The longest key of a local fact, in bytes.
@@ -68,17 +69,16 @@ impl<D: Disk> Store<D> {
         Ok(self.catalog.add_operation(operation.id(), operation.value(), place)?)
     }
 
-    /// Adds a control statement of `space`, given as its signed bytes, to the batch.
+    /// Adds a control statement to the batch.
     ///
     /// # Errors
     /// [`Refused::BatchFull`] or [`Refused::IndexDamaged`].
-    pub fn stage_statement_bytes(&mut self, space: SpaceId, signed: &[u8]) -> Result<Staged, Refused> {
-        let id = OpId::of(signed);
-        if self.catalog.contains(&id)? {
+    pub fn stage_statement(&mut self, statement: &Signed<Statement>) -> Result<Staged, Refused> {
+        if self.catalog.contains(&statement.id())? {
             return Ok(Staged::Duplicate);
         }
-        let place = self.push(Kind::Statement, &[space.as_bytes(), signed])?;
-        Ok(self.catalog.add_statement(space, id, place)?)
+        let place = self.push(Kind::Statement, &[statement.bytes()])?;
+        Ok(self.catalog.add_statement(statement.space(), statement.id(), place)?)
     }
 
     /// Sets a local fact: durable with the batch, never replicated.
@@ -202,7 +202,7 @@ impl<D: Disk> Store<D> {
     /// # Errors
     /// [`StoreError::IndexDamaged`]; later ones come from the iterator, as in [`Store::operation`].
     pub fn statements(&self, space: &SpaceId) -> Result<Records<'_, D>, StoreError> {
-        Ok(Records::new(self, Kind::Statement, self.catalog.statements(space)?))
+        Ok(Records::new(self, self.catalog.statements(space)?))
     }
 
     /// The ids of the operations of a space, ordered by path, document, clock and id. A million take about 0.3 s.
@@ -233,7 +233,7 @@ impl<D: Disk> Store<D> {
     ) -> Result<Records<'_, D>, StoreError> {
         let operations = self.catalog.document_operations(space, document)?;
         let places = operations.into_iter().map(|(_, id, place)| (id, place)).collect();
-        Ok(Records::new(self, Kind::Operation, places))
+        Ok(Records::new(self, places))
     }
 
     /// The documents at and under a path with the paths they lie at, ascending.
@@ -293,24 +293,21 @@ impl<D: Disk> Store<D> {
 
     fn record(&self, id: &OpId, wanted: Kind) -> Result<Option<Vec<u8>>, StoreError> {
         match self.catalog.place_of(id)? {
-            Some((kind, place)) if kind == wanted => self.read(id, kind, place).map(Some),
+            Some((kind, place)) if kind == wanted => self.read(id, place).map(Some),
             _ => Ok(None),
         }
     }
 
     /// The signed bytes at a place, which must be those that `id` names.
-    fn read(&self, id: &OpId, kind: Kind, place: Place) -> Result<Vec<u8>, StoreError> {
+    fn read(&self, id: &OpId, place: Place) -> Result<Vec<u8>, StoreError> {
         let corrupt = StoreError::Corrupt { segment: place.segment, offset: place.offset };
-        let mut bytes = match self.staged(place) {
+        let bytes = match self.staged(place) {
             Some(bytes) => bytes.to_vec(),
             None => self.log.read(place).map_err(|error| match error.kind() {
                 std::io::ErrorKind::UnexpectedEof => corrupt,
                 kind => StoreError::Read(kind),
             })?,
         };
-        if kind == Kind::Statement {
-            bytes.drain(..bytes.len().min(32));
-        }
         if OpId::of(&bytes) == *id { Ok(bytes) } else { Err(corrupt) }
     }
 
@@ -342,13 +339,12 @@ impl<D: Disk> Store<D> {
 #[derive(Debug)]
 pub struct Records<'a, D: Disk> {
     store: &'a Store<D>,
-    kind: Kind,
     places: std::vec::IntoIter<(OpId, Place)>,
 }
 
 impl<'a, D: Disk> Records<'a, D> {
-    fn new(store: &'a Store<D>, kind: Kind, places: Vec<(OpId, Place)>) -> Self {
-        Self { store, kind, places: places.into_iter() }
+    fn new(store: &'a Store<D>, places: Vec<(OpId, Place)>) -> Self {
+        Self { store, places: places.into_iter() }
     }
 }
 
@@ -357,7 +353,7 @@ impl<D: Disk> Iterator for Records<'_, D> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (id, place) = self.places.next()?;
-        Some(self.store.read(&id, self.kind, place).map(|bytes| (id, bytes)))
+        Some(self.store.read(&id, place).map(|bytes| (id, bytes)))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

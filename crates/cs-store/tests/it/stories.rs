@@ -1,5 +1,5 @@
 use crate::make::{after, open, operation, path, small, space};
-use cs_store::{IndexState, MemDisk, OpenError, Staged, Store};
+use cs_store::{Disk, DiskFile, IndexState, MemDisk, OpenError, Staged, Store};
 
 #[test]
 fn what_is_committed_is_there_after_a_restart() {
@@ -75,4 +75,40 @@ fn heads_do_not_depend_on_the_order_of_arrival() {
     store.stage_operation(&merge).unwrap();
     assert_eq!(store.heads(&space(1), &[1; 16]).unwrap(), [merge.id()]);
     assert_eq!(store.missing(&space(1), &[1; 16]).unwrap(), heads);
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_gone_after_the_next_close() {
+    let disk = MemDisk::new();
+    let (mut store, _) = open(&disk);
+    let first = operation(1, &[1], 1, 10);
+    store.stage_operation(&first).unwrap();
+    store.commit().unwrap();
+    drop(store);
+    let segment = disk.open("log-00000000").unwrap();
+    segment.write_at(segment.size().unwrap(), &[b'C'; 10_240]).unwrap();
+
+    let (mut store, recovery) = open(&disk);
+    assert_eq!((recovery.torn_bytes, recovery.damage.len()), (10_240, 0));
+    store.put_local(b"after", b"the tear").unwrap();
+    store.close().unwrap();
+    let (store, recovery) = open(&disk);
+    assert_eq!(recovery.torn_bytes, 0);
+    assert!(store.contains(&first.id()).unwrap());
+    assert_eq!(store.local(b"after").unwrap().as_deref(), Some(b"the tear".as_slice()));
+}
+
+#[test]
+fn a_power_cut_between_checkpoints_does_not_cost_the_index() {
+    for seed in 0..64 {
+        let disk = MemDisk::new();
+        let (mut store, _) = open(&disk);
+        store.stage_operation(&operation(1, &[1], 1, 10)).unwrap();
+        store.checkpoint().unwrap();
+        store.stage_operation(&operation(1, &[1], 1, 11)).unwrap();
+        store.commit().unwrap();
+        let (store, recovery) = open(&disk.crash(seed));
+        assert_eq!(recovery.index, IndexState::Opened, "seed {seed}");
+        assert_eq!(store.operations(&space(1)).unwrap().count(), 2);
+    }
 }
