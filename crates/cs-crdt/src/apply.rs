@@ -1,0 +1,131 @@
+//! How an edit changes a document.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+
+use crate::{
+    actor::{Actors, Dot},
+    change::{Action, Change, Edit, Item, Made},
+    context::Seen,
+    path::Hop,
+    slot::{Parts, Slot},
+};
+
+/// Applies a change whose dots are in the document's numbering and whose references were all applied. Returns how many of its
+/// edits had no effect because what they name is not what they take it for.
+///
+/// Clearing a large place walks through it. Such clears are gathered and done once for each place at the end, which
+/// changes nothing, since a clear never covers a later dot; a flood of them then costs one walk.
+pub(crate) fn apply_change(root: &mut Slot, change: &Change, author: u32, actors: &Actors) -> usize {
+    let mut wide: BTreeMap<u32, Seen> = BTreeMap::new();
+    let mut ineffective = 0;
+    let mut dot = Dot::new(author, change.first);
+    for edit in &change.edits {
+        let hops = hops_of(change, edit.place);
+        let effect = root.edit_at(&hops, &mut |slot| {
+            let wide = (slot.is_wide() && clears_place(&edit.action)).then_some(&mut wide);
+            apply_edit(slot, edit, dot, change.unix_ms, actors, wide)
+        });
+        ineffective += usize::from(effect != Some(true));
+        dot = dot.plus(edit.action.width());
+    }
+    for (place, seen) in wide {
+        root.edit_at(&hops_of(change, place), &mut |slot| slot.clear(&seen));
+    }
+    ineffective
+}
+
+/// The steps from the root to a place of the change's table. At most `MAX_DEPTH` of them.
+fn hops_of(change: &Change, place: u32) -> Vec<&Hop> {
+    let mut hops = Vec::new();
+    let mut at = place;
+    while let Some(entry) = at.checked_sub(1).and_then(|index| change.places.get(index as usize)) {
+        hops.push(&entry.hop);
+        at = entry.parent;
+    }
+    hops.reverse();
+    hops
+}
+
+/// Whether `seen` is about the whole place, and not a member or elements.
+fn clears_place(action: &Action) -> bool {
+    !matches!(action, Action::Add(_) | Action::Discard(_) | Action::Remove { .. })
+}
+
+/// Applies one edit at its place; whether it took effect. What it replaces goes to `wide` instead, if given.
+pub(crate) fn apply_edit(
+    slot: &mut Slot,
+    edit: &Edit,
+    dot: Dot,
+    unix_ms: u64,
+    actors: &Actors,
+    wide: Option<&mut BTreeMap<u32, Seen>>,
+) -> bool {
+    if clears_place(&edit.action) && !edit.seen.is_empty() {
+        match wide {
+            Some(wide) => wide.entry(edit.place).or_default().join(&edit.seen),
+            None => slot.clear(&edit.seen),
+        }
+    }
+    match &edit.action {
+        Action::Put(scalar) => slot.put(dot, unix_ms, scalar.clone()),
+        Action::Clear => {}
+        Action::Make(made) => make(slot, *made, dot),
+        Action::Increment(by) => slot.edit_parts(|parts| parts.counter.add(dot, 1, *by)),
+        Action::Enable => slot.edit_parts(|parts| parts.flag.insert(dot, ())),
+        Action::Add(member) => slot.edit_parts(|parts| parts.set.add(member.clone(), dot, &edit.seen)),
+        Action::Discard(member) => slot.edit_parts(|parts| parts.set.discard(member, &edit.seen)),
+        Action::Insert { left, right, items } => {
+            let slots = slots_of(items, dot, unix_ms);
+            return slot.edit_parts(|parts| {
+                parts.list.get_or_insert_default().insert(dot, *left, *right, slots, actors)
+            });
+        }
+        Action::Splice { left, right, text } => {
+            return slot.edit_parts(|parts| {
+                parts.text.get_or_insert_default().insert(dot, *left, *right, text, actors)
+            });
+        }
+        Action::Remove { first, count } => {
+            return slot.edit_parts(|parts| remove(parts, *first, *count, &edit.seen));
+        }
+    }
+    true
+}
+
+fn make(slot: &mut Slot, made: Made, dot: Dot) {
+    slot.edit_parts(|parts| {
+        let presence = match made {
+            Made::Map => &mut parts.map.get_or_insert_default().presence,
+            Made::List => &mut parts.list.get_or_insert_default().presence,
+            Made::Text => &mut parts.text.get_or_insert_default().presence,
+        };
+        presence.insert(dot, ());
+    });
+}
+
+/// Removes items from whichever sequence holds them; a place's list and text have no dot in common.
+fn remove(parts: &mut Parts, first: Dot, count: u64, seen: &Seen) -> bool {
+    let mut removed = false;
+    if let Some(list) = &mut parts.list {
+        removed |= list.runs.contains(first);
+        list.remove(first, count, seen);
+    }
+    if let Some(text) = &mut parts.text {
+        removed |= text.runs.contains(first);
+        text.remove(first, count);
+    }
+    removed
+}
+
+fn slots_of(items: &[Item], dot: Dot, unix_ms: u64) -> Vec<Slot> {
+    let slot_of = |(at, item): (usize, &Item)| {
+        let mut slot = Slot::default();
+        let dot = dot.plus(at as u64);
+        match item {
+            Item::Scalar(scalar) => slot.put(dot, unix_ms, scalar.clone()),
+            Item::Made(made) => make(&mut slot, *made, dot),
+        }
+        slot
+    };
+    items.iter().enumerate().map(slot_of).collect()
+}

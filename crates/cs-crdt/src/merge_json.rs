@@ -1,0 +1,131 @@
+//! Making a document equal to a JSON value by few edits.
+
+use alloc::{string::String, vec::Vec};
+
+use crate::{
+    change::{Action, Kind},
+    context::Seen,
+    diff::{Hunk, diff},
+    fault::EditError,
+    path::Hop,
+    slot::Slot,
+    transaction::{Transaction, below},
+    value::{Scalar, Value},
+};
+
+impl Transaction<'_> {
+    /// Makes the place equal to `want`. What is shown there and is equal already stays untouched, and so do the
+    /// concurrent values behind it: only an edit resolves a conflict.
+    pub(crate) fn merge_at(&mut self, hops: &mut Vec<Hop>, want: &Value) -> Result<(), EditError> {
+        let kind = self.slot(hops).and_then(Slot::kind);
+        match (kind, want) {
+            (Some(Kind::Map), Value::Object(members)) => {
+                self.drop_members(hops, |key| !members.contains_key(key))?;
+                for (key, value) in members {
+                    let mut child = below(hops, key)?;
+                    self.merge_at(&mut child, value)?;
+                }
+                Ok(())
+            }
+            (Some(Kind::List), Value::Array(values)) => self.merge_list(hops, values),
+            (Some(Kind::Text), Value::Scalar(Scalar::String(text))) => self.merge_text(hops, text),
+            (Some(Kind::Set), Value::Array(values)) if set_members(values).is_some() => {
+                self.merge_set(hops, &set_members(values).unwrap_or_default())
+            }
+            (Some(Kind::Counter), Value::Scalar(Scalar::Int(number))) => self.merge_counter(hops, *number),
+            (Some(_), _) if self.shows(hops, want) => Ok(()),
+            _ => self.replace(hops, want),
+        }
+    }
+
+    fn shows(&self, hops: &[Hop], want: &Value) -> bool {
+        self.slot(hops).is_some_and(|slot| slot.is_live() && slot.to_json(&self.document.actors) == *want)
+    }
+
+    fn drop_members(&mut self, hops: &[Hop], unwanted: impl Fn(&str) -> bool) -> Result<(), EditError> {
+        let children = self.slot(hops).and_then(Slot::map).into_iter().flat_map(|map| map.live_children());
+        let gone: Vec<(String, Seen)> =
+            children.filter(|(key, _)| unwanted(key)).map(|(key, slot)| (key.into(), slot.seen())).collect();
+        for (key, seen) in gone {
+            let child = below(hops, &key)?;
+            self.emit(&child, seen, Action::Clear)?;
+        }
+        Ok(())
+    }
+
+    /// Where elements were replaced by others, pairs are updated in place, so that an edit inside an element stays one.
+    fn merge_list(&mut self, hops: &mut Vec<Hop>, want: &[Value]) -> Result<(), EditError> {
+        let actors = &self.document.actors;
+        let list = self.slot(hops).and_then(Slot::list);
+        let elements = list.into_iter().flat_map(|list| list.live_elements());
+        let (dots, have): (Vec<_>, Vec<_>) = elements.map(|(dot, slot)| (dot, slot.to_json(actors))).unzip();
+        for Hunk { old, new } in diff(&have, want).into_iter().rev() {
+            let pairs = old.len().min(new.len());
+            let inserted = want.get(new.start + pairs..new.end).unwrap_or_default();
+            self.insert_at(hops, old.start + pairs, inserted)?;
+            let surplus = old.start + pairs..old.end;
+            if !surplus.is_empty() {
+                self.remove_elements(hops, surplus)?;
+            }
+            let kept = dots.get(old.start..old.start + pairs).unwrap_or_default();
+            for (dot, value) in kept.iter().zip(want.get(new).unwrap_or_default()) {
+                hops.push(Hop::Element(*dot));
+                let merged = self.merge_at(hops, value);
+                hops.pop();
+                merged?;
+            }
+        }
+        Ok(())
+    }
+
+    fn merge_text(&mut self, hops: &[Hop], want: &str) -> Result<(), EditError> {
+        let have: Vec<char> = self
+            .slot(hops)
+            .and_then(Slot::text)
+            .map(|text| text.to_text().chars().collect())
+            .unwrap_or_default();
+        let want: Vec<char> = want.chars().collect();
+        for Hunk { old, new } in diff(&have, &want).into_iter().rev() {
+            let text: String = want.get(new).unwrap_or_default().iter().collect();
+            self.splice_at(hops, old, &text)?;
+        }
+        Ok(())
+    }
+
+    fn merge_set(&mut self, hops: &[Hop], want: &[&Scalar]) -> Result<(), EditError> {
+        let set = |tx: &Self| {
+            tx.slot(hops).and_then(Slot::parts).map(|parts| parts.set.clone()).unwrap_or_default()
+        };
+        let have = set(self);
+        for (member, _) in have.members().filter(|(member, _)| want.binary_search(member).is_err()) {
+            self.emit(hops, have.seen(member), Action::Discard(member.clone()))?;
+        }
+        for member in want.iter().filter(|member| !have.contains(member)) {
+            self.emit(hops, Seen::default(), Action::Add((*member).clone()))?;
+        }
+        Ok(())
+    }
+
+    fn merge_counter(&mut self, hops: &[Hop], want: i64) -> Result<(), EditError> {
+        let total = self.slot(hops).and_then(Slot::parts).map_or(0, |parts| parts.counter.total());
+        match i64::try_from(i128::from(want).saturating_sub(total)) {
+            Ok(0) => Ok(()),
+            Ok(by) => self.emit(hops, Seen::default(), Action::Increment(by)),
+            Err(_) => self.replace(hops, &want.into()),
+        }
+    }
+}
+
+/// The members, ascending, if the array can be a set: scalars, none twice.
+fn set_members(values: &[Value]) -> Option<Vec<&Scalar>> {
+    let mut members = Vec::with_capacity(values.len());
+    for value in values {
+        match value {
+            Value::Scalar(scalar) => members.push(scalar),
+            _ => return None,
+        }
+    }
+    members.sort_unstable();
+    let distinct = members.windows(2).all(|pair| pair.first() != pair.last());
+    distinct.then_some(members)
+}
