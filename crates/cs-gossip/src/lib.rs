@@ -1,5 +1,23 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod cache;
 mod codec;
+mod config;
+
+mod fault;
+mod link;
+mod machine;
+mod membership;
 pub mod reconcile;
+mod rtt;
+mod seen;
+mod shared;
+mod timers;
+mod tree;
+pub mod wire;
+
+pub use config::{Config, ConfigError};
+pub use fault::{PeerFault, Refused};
+pub use machine::{Counters, Event, Gossip, Input, Output, Verdict};
+pub use wire::{Lane, MessageId};
