@@ -68,7 +68,7 @@ impl Service {
             Err(ReplayFault::OutsideWindow) => {
                 tally.skewed.add();
                 if let Ok(datagram) = request.answer.seal(Answer::ClockSkew { unix_ms: unix_ms() }) {
-                    self.shared.datagrams.send(side.from, &datagram);
+                    self.shared.datagrams.send(side.from, datagram);
                 }
                 return;
             }

@@ -93,7 +93,7 @@ impl Endpoint {
         check(&config)?;
         let tally = Arc::new(Tally::default());
         let (socket, side) = SharedSocket::bind(&config.listen, tally.clone())?;
-        let (local, datagrams) = (socket.local_addrs(), DatagramSender::new(socket.sender()));
+        let (local, datagrams) = (socket.local_addrs(), DatagramSender::start(socket.sender()));
         let secret = Arc::new(config.secret.clone());
         let incarnation = u64::from_be_bytes(entropy()?);
         let source: Entropy = Arc::new(|| entropy().expect("the operating system gave randomness before"));
@@ -200,7 +200,7 @@ impl Endpoint {
     /// Answers a request. An answer above [`RpcToken::room`] is not sent.
     pub fn reply(&self, token: RpcToken, answer: Bytes) {
         if let Ok(datagram) = token.slot.seal(Answer::Body(&answer)) {
-            self.shared().datagrams.send(token.addr, &datagram);
+            self.shared().datagrams.send(token.addr, datagram);
         }
     }
 

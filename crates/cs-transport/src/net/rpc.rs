@@ -116,7 +116,7 @@ impl<'a> Attempts<'a> {
         let waiting = Waiting { answer: self.sender.clone(), addr: self.addr };
         self.shared.calls.lock().insert(call.id(), waiting);
         self.sent.insert(call.id(), call);
-        self.shared.datagrams.send(self.addr, &datagram);
+        self.shared.datagrams.send(self.addr, datagram);
         Ok(())
     }
 

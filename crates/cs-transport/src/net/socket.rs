@@ -1,12 +1,13 @@
 //! The shared socket: QUIC's datagrams go on to noq, all others are taken out on the way (TP-1).
 
 use core::fmt;
+use core::future::poll_fn;
 use core::net::SocketAddr;
 use core::num::NonZeroUsize;
 use core::pin::Pin;
-use core::task::{Context, Poll, Waker};
+use core::task::{Context, Poll};
 use std::io::{self, IoSliceMut};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use noq::udp::{RecvMeta, Transmit};
@@ -235,23 +236,30 @@ impl UdpSender for SharedSender {
     }
 }
 
-/// Sends datagrams beside QUIC. A socket that is not ready drops them, as a network may.
-pub(crate) struct DatagramSender(Mutex<SharedSender>);
+/// Datagrams beside QUIC that may wait for the socket.
+const OUT_QUEUE: usize = 512;
+
+/// Sends datagrams beside QUIC, by a task of its own. A full queue drops them, as a network may.
+#[derive(Clone, Debug)]
+pub(crate) struct DatagramSender(mpsc::Sender<(SocketAddr, Vec<u8>)>);
 
 impl DatagramSender {
-    pub(crate) fn new(sender: SharedSender) -> Self {
-        Self(Mutex::new(sender))
+    /// The task ends with the last clone.
+    pub(crate) fn start(mut sender: SharedSender) -> Self {
+        let (queue, mut datagrams) = mpsc::channel::<(SocketAddr, Vec<u8>)>(OUT_QUEUE);
+        tokio::spawn(async move {
+            while let Some((destination, contents)) = datagrams.recv().await {
+                let contents = &contents[..];
+                let transmit =
+                    Transmit { destination, ecn: None, contents, segment_size: None, src_ip: None };
+                // An error concerns this datagram only.
+                let _ = poll_fn(|cx| Pin::new(&mut sender).poll_send(&transmit, cx)).await;
+            }
+        });
+        Self(queue)
     }
 
-    pub(crate) fn send(&self, destination: SocketAddr, contents: &[u8]) {
-        let transmit = Transmit { destination, ecn: None, contents, segment_size: None, src_ip: None };
-        let mut sender = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let _ = Pin::new(&mut *sender).poll_send(&transmit, &mut Context::from_waker(Waker::noop()));
-    }
-}
-
-impl fmt::Debug for DatagramSender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("DatagramSender(..)")
+    pub(crate) fn send(&self, destination: SocketAddr, datagram: Vec<u8>) {
+        let _ = self.0.try_send((destination, datagram));
     }
 }
