@@ -10,7 +10,7 @@ use core::fmt;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::aead::{Forged, TAG_LENGTH, xopen_in_place, xseal_in_place};
+use crate::aead::{DERIVED_OVERHEAD, Forged, open_derived, seal_derived};
 use crate::dh::LowOrderPoint;
 use crate::hpke;
 
@@ -26,11 +26,8 @@ const CHILD: u8 = 0;
 const CONTENT: u8 = 1;
 const TAG: u8 = 2;
 
-/// Bytes of a nonce before the ciphertext of a sealed operation.
-const NONCE_LENGTH: usize = 24;
-
 /// Bytes by which a sealed operation is longer than its plaintext.
-pub const OPERATION_OVERHEAD: usize = NONCE_LENGTH + TAG_LENGTH;
+pub const OPERATION_OVERHEAD: usize = DERIVED_OVERHEAD;
 
 /// Bytes of what is inside an epoch box: root, blind key, chunk key.
 pub const SECRETS_LENGTH: usize = 96;
@@ -202,28 +199,15 @@ pub fn chunk_id(chunk_key: &[u8; 32], bytes: &[u8]) -> [u8; 32] {
 /// worst, the same operation sealed twice gives the same bytes (CRYPTO-7). `aad` is the envelope; it travels beside.
 #[must_use]
 pub fn seal_operation(key: &PathKey, aad: &[u8], plaintext: &[u8]) -> Vec<u8> {
-    let [cipher_key, nonce_key] = operation_keys(key);
-    let nonce = operation_nonce(&nonce_key, aad, plaintext);
-    let mut body = Vec::with_capacity(plaintext.len() + OPERATION_OVERHEAD);
-    body.extend_from_slice(plaintext);
-    xseal_in_place(&cipher_key, &nonce, aad, &mut body);
-    // The nonce goes first, by moving the ciphertext once: the plaintext was never in a second buffer.
-    body.extend_from_slice(&nonce);
-    body.rotate_right(NONCE_LENGTH);
-    body
+    seal_derived(&key.content_key(), aad, plaintext)
 }
 
-/// Decrypts what [`seal_operation`] made at the same path in the same epoch, and checks that the nonce is the derived one:
-/// the ciphertext commits to its key and contents.
+/// Decrypts what [`seal_operation`] made at the same path in the same epoch.
 ///
 /// # Errors
 /// [`Forged`] if it is too short, or not made by this key from this envelope.
 pub fn open_operation(key: &PathKey, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Forged> {
-    let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_LENGTH>().ok_or(Forged)?;
-    let [cipher_key, nonce_key] = operation_keys(key);
-    let mut body = ciphertext.to_vec();
-    xopen_in_place(&cipher_key, nonce, aad, &mut body)?;
-    if operation_nonce(&nonce_key, aad, &body).ct_eq(nonce).into() { Ok(body) } else { Err(Forged) }
+    open_derived(&key.content_key(), aad, sealed)
 }
 
 /// What a member of a space holds of one epoch, and what an epoch box carries.
@@ -282,21 +266,6 @@ impl EpochSecrets {
 
 fn box_aad(space: &[u8; 32], number: u64, commitment: &[u8; 32]) -> Vec<u8> {
     [&space[..], &number.to_le_bytes(), commitment].concat()
-}
-
-fn operation_keys(key: &PathKey) -> [Zeroizing<[u8; 32]>; 2] {
-    let content = key.content_key();
-    [step(&content, 0, &[]), step(&content, 1, &[])]
-}
-
-fn operation_nonce(nonce_key: &[u8; 32], aad: &[u8], plaintext: &[u8]) -> [u8; NONCE_LENGTH] {
-    let mut hasher = blake3::Hasher::new_keyed(nonce_key);
-    hasher.update(&(aad.len() as u64).to_le_bytes());
-    hasher.update(aad);
-    hasher.update(plaintext);
-    let mut nonce = [0; NONCE_LENGTH];
-    hasher.finalize_xof().fill(&mut nonce);
-    nonce
 }
 
 fn derive(context: &str, secret: &[u8; 32]) -> Zeroizing<[u8; 32]> {
@@ -362,20 +331,6 @@ mod tests {
         for length in 0..sealed.len() {
             assert_eq!(open_operation(&key, b"envelope", &sealed[..length]), Err(Forged), "length {length}");
         }
-    }
-
-    // CRYPTO-7
-    #[test]
-    fn other_contents_or_envelopes_get_other_nonces_and_a_foreign_nonce_is_refused() {
-        let key = root().path_key(&[]);
-        let nonce = |aad: &[u8], body: &[u8]| seal_operation(&key, aad, body)[..NONCE_LENGTH].to_vec();
-        assert_eq!(nonce(b"e", b"one"), nonce(b"e", b"one"));
-        assert_ne!(nonce(b"e", b"one"), nonce(b"e", b"two"));
-        assert_ne!(nonce(b"e", b"one"), nonce(b"eo", b"ne"));
-        let mut body = b"one".to_vec();
-        xseal_in_place(&operation_keys(&key)[0], &[0; NONCE_LENGTH], b"e", &mut body);
-        body.splice(0..0, [0; NONCE_LENGTH]);
-        assert_eq!(open_operation(&key, b"e", &body), Err(Forged));
     }
 
     // CRYPTO-8

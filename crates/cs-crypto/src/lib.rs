@@ -15,6 +15,7 @@ pub mod hpke;
 pub mod invite;
 pub mod kdf;
 pub mod noise;
+pub mod ratchet;
 pub mod secret_file;
 
 pub use aead::Forged;

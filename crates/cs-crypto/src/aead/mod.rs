@@ -9,11 +9,14 @@ use core::fmt;
 
 use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305};
 
+mod derived;
 #[cfg(any(not(feature = "ring"), test))]
 #[cfg_attr(feature = "ring", allow(dead_code, reason = "the tests compare it with the other backend"))]
 mod portable;
 #[cfg(feature = "ring")]
 mod ring;
+
+pub use derived::{DERIVED_OVERHEAD, open_derived, seal_derived};
 
 #[cfg(not(feature = "ring"))]
 use portable as backend;

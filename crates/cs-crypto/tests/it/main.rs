@@ -5,5 +5,6 @@ mod hpke_vectors;
 mod interop;
 mod noise_vectors;
 mod properties;
+mod ratchet;
 mod stories;
 mod vectors;
