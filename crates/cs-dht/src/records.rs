@@ -161,8 +161,8 @@ impl RecordStore {
         Some(held.record.clone())
     }
 
-    /// All that is held, for a hand-over.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Record> {
+    #[cfg(test)]
+    fn all(&self) -> impl Iterator<Item = &Record> {
         self.held.values().map(|held| &held.record)
     }
 
