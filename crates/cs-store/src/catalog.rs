@@ -6,7 +6,7 @@ use crate::format::{Kind, Place, split_local};
 use crate::index::{Index, IndexFault, Scan};
 use crate::keys;
 use crate::log::Position;
-use crate::operation::{DocumentId, Operation};
+use crate::operation::{DocumentId, Filing, Operation};
 use cs_identity::control::Statement;
 use cs_identity::{BlindPath, OpId, Signable, SpaceId, Unverified};
 use std::collections::BTreeMap;
@@ -63,9 +63,8 @@ impl Catalog {
     pub(crate) fn replay(&mut self, kind: u8, payload: &[u8], place: Place) -> Result<(), ReplayFault> {
         match Kind::from_byte(kind).ok_or(ReplayFault::Newer)? {
             Kind::Operation => {
-                let operation =
-                    Unverified::<Operation>::from_bytes(payload).map_err(|_| ReplayFault::Newer)?;
-                self.add_operation(operation.id(), operation.value(), place)?;
+                let filing = Filing::from_log(payload).map_err(|_| ReplayFault::Newer)?;
+                self.add_operation(&filing, place)?;
             }
             Kind::Statement => {
                 let statement =
@@ -95,40 +94,33 @@ impl Catalog {
         self.index.read(&keys::record(id), parse)?.map(|found| found.ok_or(IndexFault::Damaged)).transpose()
     }
 
-    /// Adds an operation that is not there yet; the caller has asked [`Catalog::contains`] or does not mind repeating.
-    pub(crate) fn add_operation(
-        &mut self,
-        id: OpId,
-        operation: &Operation,
-        place: Place,
-    ) -> Result<Staged, IndexFault> {
-        if self.contains(&id)? {
+    /// Adds an operation, unless it is there.
+    pub(crate) fn add_operation(&mut self, filing: &Filing, place: Place) -> Result<Staged, IndexFault> {
+        if self.contains(&filing.id)? {
             return Ok(Staged::Duplicate);
         }
-        let space = self.number_of(&operation.space);
-        let document = &operation.document;
-        self.put_record(&id, Kind::Operation, place);
-        let order = keys::order(space, &operation.path, document, operation.clock, &id);
-        self.index.put(&order, &keys::encode_place(place));
-        let lies = keys::document(space, document, &operation.path);
+        let Filing { id, space, path, document, clock, .. } = filing;
+        let space = self.number_of(space);
+        self.put_record(id, Kind::Operation, place);
+        self.index.put(&keys::order(space, path, document, *clock, id), &keys::encode_place(place));
+        let lies = keys::document(space, document, path);
         if !self.index.contains(&lies)? {
             self.index.put(&lies, &[]);
         }
-        self.move_tips(space, &id, operation)?;
+        self.move_tips(space, filing)?;
         Ok(Staged::New)
     }
 
-    fn move_tips(&mut self, space: u32, id: &OpId, operation: &Operation) -> Result<(), IndexFault> {
-        let own = keys::tip(space, &operation.document, id);
+    fn move_tips(&mut self, space: u32, filing: &Filing) -> Result<(), IndexFault> {
+        let own = keys::tip(space, &filing.document, &filing.id);
         if self.index.contains(&own)? {
             // It was missing, which means that it has a successor here already.
             self.index.remove(&own);
         } else {
             self.index.put(&own, &[HEAD]);
         }
-        let backlink = operation.backlink.iter().filter(|backlink| !operation.deps.contains(backlink));
-        for parent in operation.deps.iter().chain(backlink) {
-            let key = keys::tip(space, &operation.document, parent);
+        for parent in &filing.parents {
+            let key = keys::tip(space, &filing.document, parent);
             match self.index.read(&key, |tip| tip == [HEAD])? {
                 Some(true) => self.index.remove(&key),
                 Some(false) => {}

@@ -13,6 +13,13 @@ use std::collections::BTreeMap;
 use std::collections::btree_map;
 
 type Bytes = Box<[u8]>;
+/// Bytes that an entry of a layer costs beside its content: two allocations and its share of a tree node, roughly.
+const ENTRY: usize = 80;
+
+fn weight(key: &Bytes, value: Option<&Bytes>) -> usize {
+    key.len() + value.map_or(0, |value| value.len()) + ENTRY
+}
+
 /// `None` hides what a layer below holds.
 type Layer = BTreeMap<Bytes, Option<Bytes>>;
 type Table = ReadOnlyTable<&'static [u8], &'static [u8]>;
@@ -109,10 +116,21 @@ impl Index {
     /// The batch is durable in the log.
     pub(crate) fn commit_staged(&mut self) {
         for (key, value) in core::mem::take(&mut self.staged) {
-            // Two boxes and their share of a tree node, by and large.
-            self.pending_bytes += key.len() + value.as_ref().map_or(0, |value| value.len()) + 80;
-            self.pending.insert(key, value);
+            // Most removals are of what came since the last checkpoint: they leave nothing behind.
+            let replaced = if value.is_none() && self.is_certainly_unstored(&key) {
+                self.pending.remove(&key).map(|old| weight(&key, old.as_ref()))
+            } else {
+                self.pending_bytes += weight(&key, value.as_ref());
+                let key_length = key.len();
+                let old = self.pending.insert(key, value);
+                old.map(|old| key_length + ENTRY + old.map_or(0, |old| old.len()))
+            };
+            self.pending_bytes = self.pending_bytes.saturating_sub(replaced.unwrap_or(0));
         }
+    }
+
+    fn is_certainly_unstored(&self, key: &[u8]) -> bool {
+        self.table.as_ref().is_some_and(|TableHandle(table)| matches!(table.get(key), Ok(None)))
     }
 
     pub(crate) fn drop_staged(&mut self) {

@@ -180,32 +180,10 @@ impl Signable for Operation {
     }
 
     fn decode(input: &mut &[u8]) -> Result<Self, DecodeError> {
-        if wire::take_u8(input)? != VERSION {
-            return Err(DecodeError::Unsupported);
-        }
-        let flags = wire::take_u8(input)?;
-        if flags & !KNOWN_FLAGS != 0 {
-            return Err(DecodeError::Unsupported);
-        }
-        let space = SpaceId::from_bytes(wire::take_array(input)?);
-        let path = BlindPath::decode(input)?;
-        let document = wire::take_array(input)?;
-        let author = wire::take_node_id(input)?;
-        let seq = wire::take_varint(input)?;
-        let backlink = (flags & HAS_BACKLINK != 0).then(|| take_id(input)).transpose()?;
-        let deps = match backlink {
-            Some(backlink) if flags & DEPS_ARE_BACKLINK != 0 => vec![backlink],
-            _ => take_ids(input, MAX_DEPS)?,
-        };
-        let clock = u64::from_le_bytes(wire::take_array(input)?);
-        let grant = if flags & GRANT_IS_GENESIS == 0 { take_id(input)? } else { space.genesis() };
-        let control_heads = match flags & (HEADS_ARE_GRANT | HEADS_ARE_GENESIS) {
-            0 => take_ids(input, MAX_CONTROL_HEADS)?,
-            HEADS_ARE_GRANT => vec![grant],
-            _ => vec![space.genesis()],
-        };
-        let epoch = wire::take_varint(input)?;
-        let sealed = wire::take_bytes(input, MAX_SEALED)?.to_vec();
+        let (flags, author, fields) = Fields::decode(input, wire::take_node_id)?;
+        let Fields { space, path, document, seq, backlink, deps, clock, grant, control_heads, epoch, sealed } =
+            fields;
+        let sealed = sealed.to_vec();
         let operation = Self {
             space,
             path,
@@ -220,12 +198,99 @@ impl Signable for Operation {
             epoch,
             sealed,
         };
-        if operation.backlink.is_some() != (seq > 0) {
+        if backlink.is_some() != (seq > 0) {
             return Err(DecodeError::OutOfRange);
         }
         // A flag that says more or less than it could is a second encoding.
         if operation.flags() == flags { Ok(operation) } else { Err(DecodeError::NotCanonical) }
     }
+}
+
+/// Everything but the author, whose key is costly to check: decompressing a point takes longer than all the rest.
+struct Fields<'a> {
+    space: SpaceId,
+    path: BlindPath,
+    document: DocumentId,
+    seq: u64,
+    backlink: Option<OpId>,
+    deps: Vec<OpId>,
+    clock: u64,
+    grant: OpId,
+    control_heads: Vec<OpId>,
+    epoch: u64,
+    sealed: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    /// The flags, the author as `take_author` reads it, and the rest.
+    fn decode<A>(
+        input: &mut &'a [u8],
+        take_author: impl FnOnce(&mut &'a [u8]) -> Result<A, DecodeError>,
+    ) -> Result<(u8, A, Self), DecodeError> {
+        if wire::take_u8(input)? != VERSION {
+            return Err(DecodeError::Unsupported);
+        }
+        let flags = wire::take_u8(input)?;
+        if flags & !KNOWN_FLAGS != 0 {
+            return Err(DecodeError::Unsupported);
+        }
+        let space = SpaceId::from_bytes(wire::take_array(input)?);
+        let path = BlindPath::decode(input)?;
+        let document = wire::take_array(input)?;
+        let author = take_author(input)?;
+        let seq = wire::take_varint(input)?;
+        let backlink = (flags & HAS_BACKLINK != 0).then(|| take_id(input)).transpose()?;
+        let deps = match backlink {
+            Some(backlink) if flags & DEPS_ARE_BACKLINK != 0 => vec![backlink],
+            _ => take_ids(input, MAX_DEPS)?,
+        };
+        let clock = u64::from_le_bytes(wire::take_array(input)?);
+        let grant = if flags & GRANT_IS_GENESIS == 0 { take_id(input)? } else { space.genesis() };
+        let control_heads = match flags & (HEADS_ARE_GRANT | HEADS_ARE_GENESIS) {
+            0 => take_ids(input, MAX_CONTROL_HEADS)?,
+            HEADS_ARE_GRANT => vec![grant],
+            _ => vec![space.genesis()],
+        };
+        let epoch = wire::take_varint(input)?;
+        let sealed = wire::take_bytes(input, MAX_SEALED)?;
+        let fields =
+            Self { space, path, document, seq, backlink, deps, clock, grant, control_heads, epoch, sealed };
+        Ok((flags, author, fields))
+    }
+}
+
+/// What the index files an operation under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Filing {
+    pub(crate) id: OpId,
+    pub(crate) space: SpaceId,
+    pub(crate) path: BlindPath,
+    pub(crate) document: DocumentId,
+    pub(crate) clock: u64,
+    /// Dependencies and backlink, each once.
+    pub(crate) parents: Vec<OpId>,
+}
+
+impl Filing {
+    pub(crate) fn of(operation: &Signed<Operation>) -> Self {
+        let Operation { space, document, clock, .. } = *operation.value();
+        let parents = parents(operation.deps.clone(), operation.backlink);
+        Self { id: operation.id(), space, path: operation.path.clone(), document, clock, parents }
+    }
+
+    /// Reads an operation of the log, which was verified before it got there: neither author nor signature are checked.
+    pub(crate) fn from_log(signed: &[u8]) -> Result<Self, DecodeError> {
+        let (_, _, fields) = Fields::decode(&mut { signed }, wire::take_array::<32>)?;
+        let Fields { space, path, document, clock, deps, backlink, .. } = fields;
+        Ok(Self { id: OpId::of(signed), space, path, document, clock, parents: parents(deps, backlink) })
+    }
+}
+
+fn parents(mut deps: Vec<OpId>, backlink: Option<OpId>) -> Vec<OpId> {
+    if let Some(backlink) = backlink.filter(|backlink| !deps.contains(backlink)) {
+        deps.push(backlink);
+    }
+    deps
 }
 
 impl core::fmt::Debug for Operation {

@@ -7,7 +7,7 @@ use crate::format::{BATCH_HEADER, Batch, Kind, Place};
 use crate::index::{IndexFault, Scan};
 use crate::keys;
 use crate::log::Log;
-use crate::operation::{DocumentId, Operation};
+use crate::operation::{DocumentId, Filing, Operation};
 use crate::options::{OpenOptions, Recovery};
 use crate::recovery;
 use cs_identity::control::Statement;
@@ -66,7 +66,7 @@ impl<D: Disk> Store<D> {
             return Ok(Staged::Duplicate);
         }
         let place = self.push(Kind::Operation, &[operation.bytes()])?;
-        Ok(self.catalog.add_operation(operation.id(), operation.value(), place)?)
+        Ok(self.catalog.add_operation(&Filing::of(operation), place)?)
     }
 
     /// Adds a control statement to the batch.
