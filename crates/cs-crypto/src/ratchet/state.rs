@@ -126,12 +126,12 @@ impl Reader<'_> {
     }
 
     fn initial(&mut self) -> Option<Option<Initial>> {
-        match self.0.first()? {
-            &ABSENT => {
+        match *self.0.first()? {
+            ABSENT => {
                 self.byte()?;
                 Some(None)
             }
-            &(INITIAL | INITIAL_ONE_TIME) => {
+            INITIAL | INITIAL_ONE_TIME => {
                 let (initial, rest) = Initial::split(self.0).ok()?;
                 self.0 = rest;
                 Some(initial)

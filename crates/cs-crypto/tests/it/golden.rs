@@ -4,7 +4,8 @@ use cs_crypto::dh::public_key;
 use cs_crypto::epoch::{BlindKey, ChunkKey, EpochRoot, EpochSecrets, open_operation, seal_operation};
 use cs_crypto::invite::{Code, Inviter, Joiner, Meeting};
 use cs_crypto::noise::{Hash, Pattern, Protocol, Setup};
-use cs_crypto::secret_file;
+use cs_crypto::ratchet::{Bundle, Initial, Session};
+use cs_crypto::{kdf, secret_file};
 
 use crate::vectors::unhex;
 
@@ -109,4 +110,35 @@ fn an_exported_key_is_pinned() {
         hex(&*turn.export(b"label", b"context").unwrap()),
         "c51164cef8e1ec6dcb61bff49c080f265e63482cd3c9ef024d8a667518270343"
     );
+}
+
+// CRYPTO-15, CRYPTO-16, CRYPTO-18
+#[test]
+fn a_conversations_first_messages_and_states_are_pinned() {
+    let (alice, bob, signed, one_time) = ([1; 32], [2; 32], [3; 32], [4; 32]);
+    let bundle = Bundle {
+        identity: public_key(&bob),
+        signed: public_key(&signed),
+        one_time: Some(public_key(&one_time)),
+    };
+    let mut at_alice = Session::start(&alice, &bundle, &[5; 64]).unwrap();
+    let first = at_alice.seal(b"aad", b"hello").unwrap();
+    let initial = Initial::parse(&first).unwrap();
+    let (mut at_bob, _) =
+        Session::accept(&bob, &initial, &signed, Some(&one_time), b"aad", &first, [6; 32]).unwrap();
+    let answer = at_bob.seal(b"aad", b"hello yourself").unwrap();
+    at_alice.seal(b"aad", b"are you there?").unwrap();
+    at_alice.open(b"aad", &answer, [7; 32]).unwrap();
+    let last = at_alice.seal(b"aad", b"bye").unwrap();
+    at_bob.open(b"aad", &last, [8; 32]).unwrap();
+    // Long bytes are pinned by their hash.
+    let short = |bytes: &[u8]| hex(&*kdf::extract(b"", bytes));
+    assert_eq!(short(&first), "209be684e8c26998fd4759dc5f1a2d7ec5d753be196298ea9616ab7ffc7ade83");
+    assert_eq!(short(&answer), "e988a5de5bed5bb0bf6829dcea94f79b7eb8bfbaab692f54eeb261b20a3b2d17");
+    assert_eq!(short(&last), "f0c87cc6b4db980552c8e3c330fb58e283c13ad7c363d9cd060857c92aa854bc");
+    assert_eq!(
+        short(&at_alice.to_bytes()),
+        "18f36d89fe8446335c1981b58addd2897f29f516cffa6885ba6cfebc089373c0"
+    );
+    assert_eq!(short(&at_bob.to_bytes()), "c99d08ce928b75447e009b133e3eacfbba923242975e92d1341986c88dfdb0d4");
 }

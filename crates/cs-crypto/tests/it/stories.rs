@@ -138,6 +138,21 @@ fn no_secret_shows_in_debug_output() {
     assert!(!shown.contains("171") && !shown.contains(send.trim_matches(['[', ']'])), "{shown}");
 }
 
+// CRYPTO-2
+#[test]
+fn equal_plaintexts_in_a_channel_never_give_equal_ciphertexts() {
+    let nobody = Protocol::new(Pattern::N, Hash::Blake2s);
+    let setup = Setup::new(nobody, [3; 32]).remote(public_key(&BOB));
+    let (mut sender, _) = setup.initiate().unwrap().write(b"").unwrap().1.keys().unwrap().into_transport();
+    let mut seen = std::collections::BTreeSet::new();
+    for round in 0..300 {
+        if round == 150 {
+            sender.rekey();
+        }
+        assert!(seen.insert(sender.seal(b"", b"the same").unwrap()), "round {round}");
+    }
+}
+
 /// A revocation starts an epoch whose root the revoked never gets.
 // CRYPTO-8
 #[test]
