@@ -1,4 +1,11 @@
 #![doc = include_str!("../README.md")]
 
-/// One shared folder on disk.
+mod agent;
+pub mod api;
+pub mod core;
 pub mod folder;
+mod json;
+pub mod ticket;
+pub mod wire;
+
+pub use agent::Agent;

@@ -1,0 +1,207 @@
+//! Redeeming an invitation or a code made elsewhere: find the inviter, prove, take what it gives (NODE-6, NODE-7).
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cs_crypto::invite::{AwaitingProof, Code, Joiner, Meeting};
+use cs_identity::NodeId;
+
+use crate::api::{Problem, ProblemCode};
+use crate::core::host::Host;
+use crate::core::ports::CommandId;
+use crate::ticket::Ticket;
+use crate::wire::{Message, Refusal};
+
+/// A join without an end after this long has failed.
+const LIMIT: Duration = Duration::from_secs(45);
+
+/// What is redeemed.
+pub(crate) enum Means {
+    Invitation(Ticket),
+    Code(Code),
+}
+
+/// How far a join is.
+enum Stage {
+    /// Nobody is being asked: waits for a candidate.
+    Seeking,
+    /// A session to this peer is being made.
+    Dialling(NodeId),
+    /// The invitation was shown.
+    Shown(NodeId),
+    /// The exchange's first message was sent.
+    Exchanging(NodeId, Joiner),
+    /// The proof was sent.
+    Proven(NodeId, AwaitingProof),
+    /// The inviter said yes, and the folder is being opened.
+    Admitted,
+}
+
+/// One join under way.
+pub(crate) struct Joining {
+    pub(crate) command: CommandId,
+    pub(crate) means: Means,
+    pub(crate) folder: Option<PathBuf>,
+    pub(crate) deadline: Duration,
+    stage: Stage,
+    tried: BTreeSet<NodeId>,
+    last: Option<Refusal>,
+}
+
+impl Joining {
+    pub(crate) fn new(command: CommandId, means: Means, folder: Option<PathBuf>, now: Duration) -> Self {
+        let stage = Stage::Seeking;
+        Self { command, means, folder, deadline: now + LIMIT, stage, tried: BTreeSet::new(), last: None }
+    }
+
+    /// Somebody who may be the inviter. `Some` to dial it.
+    pub(crate) fn candidate(&mut self, peer: NodeId, addrs: Vec<SocketAddr>) -> Option<(NodeId, Vec<SocketAddr>)> {
+        let meant = match &self.means {
+            Means::Invitation(ticket) => ticket.inviter == peer,
+            Means::Code(_) => !self.tried.contains(&peer),
+        };
+        if !meant || addrs.is_empty() || !matches!(self.stage, Stage::Seeking) {
+            return None;
+        }
+        self.stage = Stage::Dialling(peer);
+        Some((peer, addrs))
+    }
+
+    /// Whether this join wants a session with a peer, or has one.
+    pub(crate) fn concerns(&self, peer: &NodeId) -> bool {
+        match &self.stage {
+            Stage::Dialling(p) | Stage::Shown(p) | Stage::Exchanging(p, _) | Stage::Proven(p, _) => p == peer,
+            Stage::Seeking | Stage::Admitted => false,
+        }
+    }
+
+    /// A session with the candidate stands. Returns what to send it.
+    pub(crate) fn session_up(&mut self, host: &mut Host, peer: NodeId, exporter: &[u8; 32]) -> Option<Message> {
+        if !self.concerns(&peer) {
+            return None;
+        }
+        self.tried.insert(peer);
+        match &self.means {
+            Means::Invitation(ticket) => {
+                self.stage = Stage::Shown(peer);
+                Some(Message::Redeem { invitation: ticket.id(), proof: ticket.proof(exporter, &host.me) })
+            }
+            Means::Code(code) => {
+                let meeting =
+                    Meeting { joiner: *host.me.as_bytes(), inviter: *peer.as_bytes(), binding: *exporter };
+                let (joiner, hello) = Joiner::start(code, meeting, host.random());
+                self.stage = Stage::Exchanging(peer, joiner);
+                Some(Message::Code { rendezvous: code.rendezvous(), hello })
+            }
+        }
+    }
+
+    /// Where its code is met; `None` for a full invitation.
+    pub(crate) fn rendezvous(&self) -> Option<[u8; 32]> {
+        match &self.means {
+            Means::Code(code) => Some(code.rendezvous()),
+            Means::Invitation(_) => None,
+        }
+    }
+
+    /// Whether the inviter said yes.
+    pub(crate) fn is_admitted(&self) -> bool {
+        matches!(self.stage, Stage::Admitted)
+    }
+
+    /// The candidate is gone, or could not be reached.
+    pub(crate) fn peer_failed(&mut self, peer: &NodeId) {
+        if self.concerns(peer) {
+            self.stage = Stage::Seeking;
+        }
+    }
+
+    /// The inviter's half of the exchange. Returns the proof to send.
+    pub(crate) fn answered(&mut self, peer: NodeId, answer: &[u8]) -> Option<Message> {
+        match std::mem::replace(&mut self.stage, Stage::Seeking) {
+            Stage::Exchanging(p, joiner) if p == peer => {
+                let (awaiting, proof) = joiner.read_answer(answer).ok()?;
+                self.stage = Stage::Proven(peer, awaiting);
+                Some(Message::CodeProof { proof: proof.to_vec() })
+            }
+            other => {
+                self.stage = other;
+                None
+            }
+        }
+    }
+
+    /// A welcome came. `true` if it is from the one that was asked, and proves what a code demands.
+    pub(crate) fn welcomed(&mut self, peer: NodeId, proof: &[u8]) -> bool {
+        match std::mem::replace(&mut self.stage, Stage::Seeking) {
+            Stage::Shown(p) if p == peer => self.stage = Stage::Admitted,
+            Stage::Proven(p, awaiting) if p == peer => {
+                if awaiting.read_proof(proof).is_err() {
+                    self.last = Some(Refusal::Unknown);
+                    return false;
+                }
+                self.stage = Stage::Admitted;
+            }
+            other => {
+                self.stage = other;
+                return false;
+            }
+        }
+        true
+    }
+
+    /// A refusal came. `Some` when there is nobody else to ask.
+    pub(crate) fn refused(&mut self, peer: &NodeId, why: Refusal) -> Option<Problem> {
+        if !self.concerns(peer) {
+            return None;
+        }
+        self.stage = Stage::Seeking;
+        self.last = Some(why);
+        match self.means {
+            Means::Invitation(_) => Some(self.failure()),
+            // Two codes may meet at one place, so another candidate may be the right one; but a code that was
+            // burned, used or expired is not worth the wait.
+            Means::Code(_) => Some(self.failure()),
+        }
+    }
+
+    /// Why it failed, for the person who asked.
+    pub(crate) fn failure(&self) -> Problem {
+        let again = "Ask for a new one: `cosync invite` on the other device.";
+        match (self.last, &self.means) {
+            (Some(Refusal::Used), _) => {
+                Problem::new(ProblemCode::BadInvitation, "This invitation was used by another device.", again)
+            }
+            (Some(Refusal::Expired), _) => {
+                Problem::new(ProblemCode::BadInvitation, "This invitation has expired.", again)
+            }
+            (Some(Refusal::Unknown), Means::Code(_)) => Problem::new(
+                ProblemCode::BadInvitation,
+                "The code is wrong; one wrong guess makes a code useless.",
+                again,
+            ),
+            (Some(Refusal::Unknown), Means::Invitation(_)) => {
+                Problem::new(ProblemCode::BadInvitation, "The inviting device does not know this invitation.", again)
+            }
+            (None, Means::Code(_)) => Problem::new(
+                ProblemCode::Unreachable,
+                "No device was found that offers this code.",
+                "Check the code and that `cosync share` is running there. Without a common network, give both devices the \
+                 same `--bootstrap` node, or use the full invitation.",
+            ),
+            (None, Means::Invitation(ticket)) => Problem::new(
+                ProblemCode::Unreachable,
+                format!("The inviting device {} cannot be reached at {}.", ticket.inviter.short(), list(&ticket.addrs)),
+                "Check that cosync is running there and that a firewall lets UDP through, then join again: the \
+                 invitation stays good.",
+            ),
+        }
+    }
+}
+
+fn list(addrs: &[SocketAddr]) -> String {
+    let addrs: Vec<String> = addrs.iter().map(SocketAddr::to_string).collect();
+    if addrs.is_empty() { "any address".to_owned() } else { addrs.join(", ") }
+}

@@ -1,0 +1,370 @@
+//! Statements and operations on their way in: checked, judged, stored, applied (NODE-10).
+//!
+//! An operation is applied when its signature holds, what it names is here, its clock runs forward, and the control
+//! graph calls it valid. One that names unknown things waits. One that nothing can ever make valid is refused and not
+//! kept; one that a revocation put in quarantine is kept and does not count.
+
+use cs_identity::control::{Action, Mark, Statement, Verdict};
+use cs_identity::{NodeId, OpId, Rights, Signed, Unverified};
+use cs_store::{Disk, MAX_SEALED, Operation};
+
+use crate::core::archive::Archive;
+use crate::core::host::Host;
+use crate::core::keys::document_id;
+use crate::core::space::documents::Documents;
+use crate::core::space::{Fault, Space};
+use crate::core::tree::{Head, Tree};
+use crate::folder::{FileVersion, RelPath};
+
+pub(crate) const KIND_FILE: u8 = 1;
+pub(crate) const KIND_JSON: u8 = 2;
+
+/// The plaintext of an operation.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// A version of a file, directory or link.
+    File(FileVersion),
+    /// A change of a JSON document.
+    Json {
+        /// Its path.
+        path: RelPath,
+        /// The change, as the CRDT encodes it.
+        change: Vec<u8>,
+    },
+}
+
+impl Body {
+    fn kind(&self) -> u8 {
+        match self {
+            Self::File(_) => KIND_FILE,
+            Self::Json { .. } => KIND_JSON,
+        }
+    }
+
+    pub(crate) fn path(&self) -> &RelPath {
+        match self {
+            Self::File(file) => &file.path,
+            Self::Json { path, .. } => path,
+        }
+    }
+
+    /// The kind, then the file version, or the length of the path (2 bytes, little-endian), the path and the change.
+    fn encode(&self) -> Vec<u8> {
+        let mut out = vec![self.kind()];
+        match self {
+            Self::File(file) => file.encode(&mut out),
+            Self::Json { path, change } => {
+                let path = path.as_bytes();
+                out.extend_from_slice(&(path.len() as u16).to_le_bytes());
+                out.extend_from_slice(path);
+                out.extend_from_slice(change);
+            }
+        }
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (kind, rest) = bytes.split_first()?;
+        match *kind {
+            KIND_FILE => FileVersion::from_bytes(rest).ok().map(Self::File),
+            KIND_JSON => {
+                let (len, rest) = rest.split_first_chunk::<2>()?;
+                let (path, change) = rest.split_at_checked(usize::from(u16::from_le_bytes(*len)))?;
+                Some(Self::Json { path: RelPath::new(path).ok()?, change: change.to_vec() })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What became of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It is stored, and applied if it counts.
+    New,
+    /// It was here.
+    Known,
+    /// It waits for what it names.
+    Held,
+}
+
+impl Space {
+    /// Checks and takes a control statement. `false` when it was known or waits for others.
+    pub(crate) fn take_statement<D: Disk>(
+        &mut self,
+        host: &mut Host,
+        store: &mut Archive<D>,
+        bytes: &[u8],
+    ) -> Result<bool, Fault> {
+        let unverified = Unverified::<Statement>::from_bytes(bytes).map_err(|_| Fault::Malformed)?;
+        if self.graph.get(&unverified.id()).is_some() {
+            return Ok(false);
+        }
+        let signed = unverified.verify().map_err(|_| Fault::Malformed)?;
+        if signed.space() != self.id {
+            return Err(Fault::OtherSpace);
+        }
+        let before = self.graph.len();
+        self.graph.insert(signed).map_err(|_| Fault::Forbidden)?;
+        if self.graph.len() == before {
+            return Ok(false);
+        }
+        let new = self.store_new_statements(store)?;
+        self.control_changed(host, store, &new)?;
+        Ok(true)
+    }
+
+    /// Stores what the graph accepted: the statement itself and those that had waited for it.
+    fn store_new_statements<D: Disk>(&mut self, store: &mut Archive<D>) -> Result<Vec<OpId>, Fault> {
+        let new: Vec<OpId> = self.graph.ids().filter(|id| !self.control.contains(id.as_bytes())).collect();
+        for id in &new {
+            if let Some(statement) = self.graph.get(id) {
+                store.stage_statement(statement)?;
+                self.control.insert(*id.as_bytes());
+            }
+        }
+        Ok(new)
+    }
+
+    /// Grants, cuts or keys changed: everything that depends on them is looked at again.
+    fn control_changed<D: Disk>(
+        &mut self,
+        host: &mut Host,
+        store: &mut Archive<D>,
+        new: &[OpId],
+    ) -> Result<(), Fault> {
+        self.take_keys(host);
+        self.changed(host.now);
+        let peers: Vec<NodeId> = self.links.keys().copied().collect();
+        for peer in peers {
+            self.review_link(host, peer);
+        }
+        // A grant or an epoch leaves every verdict as it was; only a sealed operation may open now.
+        let plain = |id: &OpId| {
+            let action = self.graph.get(id).map(|s| &s.action);
+            matches!(action, Some(Action::Genesis { .. } | Action::Grant { .. } | Action::Epoch { .. }))
+        };
+        if !new.iter().all(plain) || !self.sealed.is_empty() {
+            self.rebuild(store);
+        }
+        // What waited for a statement is tried again; what waits for another one is held again.
+        let mut fault = Ok(());
+        for id in new {
+            fault = fault.and(self.release(host, store, *id));
+        }
+        fault
+    }
+
+    fn take_keys(&mut self, host: &Host) {
+        let epochs: Vec<_> = self.graph.epochs().map(|(_, statement)| statement.action.clone()).collect();
+        self.keys.set_valid(&epochs);
+        for action in &epochs {
+            self.keys.take(host, self.id, action);
+        }
+    }
+
+    /// Checks and takes an operation, and whatever waited for it.
+    pub(crate) fn take_operation<D: Disk>(
+        &mut self,
+        host: &mut Host,
+        store: &mut Archive<D>,
+        bytes: &[u8],
+    ) -> Result<Taken, Fault> {
+        let unverified = Unverified::<Operation>::from_bytes(bytes).map_err(|_| Fault::Malformed)?;
+        if self.operations.contains(unverified.id().as_bytes()) {
+            return Ok(Taken::Known);
+        }
+        let operation = unverified.verify().map_err(|_| Fault::Malformed)?;
+        let id = operation.id();
+        let taken = self.admit_operation(host, store, operation)?;
+        if taken == Taken::New {
+            self.changed(host.now);
+            self.release(host, store, id)?;
+        }
+        Ok(taken)
+    }
+
+    fn release<D: Disk>(&mut self, host: &mut Host, store: &mut Archive<D>, arrived: OpId) -> Result<(), Fault> {
+        let mut fault = Ok(());
+        let mut arrived = vec![arrived];
+        while let Some(id) = arrived.pop() {
+            for bytes in self.waiting.release(&id) {
+                // Held bytes were verified when they came.
+                let Ok(held) = Unverified::<Operation>::from_bytes(&bytes) else { continue };
+                let operation = held.assume_verified();
+                let id = operation.id();
+                match self.admit_operation(host, store, operation) {
+                    Ok(Taken::New) => arrived.push(id),
+                    Ok(_) => {}
+                    Err(e) => fault = Err(e),
+                }
+            }
+        }
+        fault
+    }
+
+    fn admit_operation<D: Disk>(
+        &mut self,
+        host: &mut Host,
+        store: &mut Archive<D>,
+        operation: Signed<Operation>,
+    ) -> Result<Taken, Fault> {
+        if operation.space != self.id {
+            return Err(Fault::OtherSpace);
+        }
+        if host.is_future(operation.clock) {
+            return Err(Fault::Future);
+        }
+        if let Some(missing) = self.first_missing(&operation) {
+            return self.hold(&operation, missing);
+        }
+        for dep in operation.deps.iter().chain(&operation.backlink) {
+            let earlier = self.stored_operation(store, dep).ok_or(Fault::Disk)?;
+            if earlier.clock >= operation.clock || earlier.document != operation.document {
+                return Err(Fault::Inconsistent);
+            }
+        }
+        let verdict = self.graph.verdict(&operation.facts(operation.id()));
+        match verdict {
+            // Every head it names is here, so a verdict that waits is about nothing that can arrive.
+            Verdict::Pending => return Err(Fault::Inconsistent),
+            Verdict::Quarantined(reason) if reason.is_final() => return Err(Fault::Forbidden),
+            Verdict::Quarantined(_) | Verdict::Valid => {}
+        }
+        store.stage_operation(&operation)?;
+        self.operations.insert(*operation.id().as_bytes());
+        host.observe(operation.clock);
+        self.remember_own(host, &operation);
+        self.apply(&operation, verdict);
+        Ok(Taken::New)
+    }
+
+    /// Keeps the end of this device's own log in each document, which its next operation there continues.
+    fn remember_own(&mut self, host: &Host, operation: &Signed<Operation>) {
+        if operation.author == host.me {
+            let mark = Mark { seq: operation.seq, id: operation.id() };
+            let last = self.own.entry(operation.document).or_insert(mark);
+            *last = (*last).max(mark);
+        }
+    }
+
+    /// The first thing that the operation names and that is not here.
+    fn first_missing(&self, operation: &Operation) -> Option<OpId> {
+        let data = operation.deps.iter().chain(&operation.backlink);
+        let lacking = data.copied().find(|dep| !self.operations.contains(dep.as_bytes()));
+        lacking.or_else(|| operation.control_heads.iter().copied().find(|head| self.graph.get(head).is_none()))
+    }
+
+    fn hold(&mut self, operation: &Signed<Operation>, missing: OpId) -> Result<Taken, Fault> {
+        let held = self.waiting.hold(operation.id(), operation.bytes().to_vec(), missing);
+        if held { Ok(Taken::Held) } else { Err(Fault::Flood) }
+    }
+
+    /// Lets a stored operation take effect, or stand aside.
+    fn apply(&mut self, operation: &Signed<Operation>, verdict: Verdict) {
+        if verdict != Verdict::Valid {
+            self.tree.pass_over(operation.id(), &operation.deps);
+            self.documents.pass_over(operation.id(), &operation.deps);
+            return;
+        }
+        let Some(body) = self.open_body(operation) else {
+            self.sealed.push(operation.id());
+            return;
+        };
+        match body {
+            Body::File(FileVersion { path, content, .. }) => {
+                let head = Head { id: operation.id(), author: operation.author, clock: operation.clock, content };
+                self.tree.add(&path, &operation.deps, head);
+            }
+            Body::Json { path, change } => self.documents.add(&path, operation, &change),
+        }
+    }
+
+    /// Opens an operation. `None` when no key here does, or when what is inside is not what the envelope says.
+    pub(crate) fn open_body(&self, operation: &Operation) -> Option<Body> {
+        let plain = self.keys.open(operation.epoch, &operation.aad(), &operation.sealed)?;
+        let body = Body::decode(&plain)?;
+        let path = self.keys.blind(body.path())?.ok()?;
+        let fits = path == operation.path && document_id(body.kind(), &path) == operation.document;
+        fits.then_some(body)
+    }
+
+    /// Judges and applies every stored operation anew.
+    fn rebuild<D: Disk>(&mut self, store: &Archive<D>) {
+        let on_disk = self.tree.take_on_disk();
+        self.tree = Tree::default();
+        self.documents = Documents::default();
+        self.sealed.clear();
+        for operation in store.operations(&self.id) {
+            let verdict = self.graph.verdict(&operation.facts(operation.id()));
+            self.apply(&operation, verdict);
+        }
+        for (path, versions) in on_disk {
+            self.tree.set_on_disk(&path, versions);
+        }
+    }
+
+    /// Fills a space from the store when the node starts.
+    pub(crate) fn load<D: Disk>(&mut self, host: &mut Host, store: &Archive<D>) {
+        for statement in store.statements(&self.id) {
+            self.control.insert(*statement.id().as_bytes());
+            // The graph buffers what comes before its past, and accepts again what it accepted before.
+            let _ = self.graph.insert(statement);
+        }
+        self.take_keys(host);
+        for operation in store.operations(&self.id) {
+            self.operations.insert(*operation.id().as_bytes());
+            host.observe(operation.clock);
+            self.remember_own(host, &operation);
+            let verdict = self.graph.verdict(&operation.facts(operation.id()));
+            self.apply(&operation, verdict);
+        }
+    }
+
+    /// Seals, signs, stores and spreads an operation of this device.
+    ///
+    /// # Errors
+    /// [`Fault::Forbidden`] when no grant of this device lets it write there; nothing changed then.
+    pub(crate) fn write<D: Disk>(
+        &mut self,
+        host: &mut Host,
+        store: &mut Archive<D>,
+        body: &Body,
+        deps: Vec<OpId>,
+    ) -> Result<OpId, Fault> {
+        let path = self.keys.blind(body.path()).ok_or(Fault::NoKey)?.map_err(|_| Fault::TooLarge)?;
+        let (epoch, key) = self.keys.newest().ok_or(Fault::NoKey)?;
+        let grant = self.graph.grant_for(&host.me, &path, host.unix_ms(), Rights::WRITE).ok_or(Fault::Forbidden)?;
+        let document = document_id(body.kind(), &path);
+        let last = self.own.get(&document).copied();
+        let mut operation = Operation {
+            space: self.id,
+            path,
+            document,
+            author: host.me,
+            seq: last.map_or(0, |last| last.seq + 1),
+            backlink: last.map(|last| last.id),
+            deps,
+            clock: host.tick(),
+            grant,
+            control_heads: self.graph.heads(),
+            epoch,
+            sealed: Vec::new(),
+        };
+        let plain = body.encode();
+        if plain.len() + cs_crypto::epoch::OPERATION_OVERHEAD > MAX_SEALED {
+            return Err(Fault::TooLarge);
+        }
+        operation.sealed = cs_crypto::epoch::seal_operation(&key, &operation.aad(), &plain);
+        let signed = operation.sign(&host.secret).map_err(|_| Fault::TooLarge)?;
+        let (id, bytes) = (signed.id(), signed.bytes().to_vec());
+        self.admit_operation(host, store, signed)?;
+        self.spread_operation(host, &bytes);
+        Ok(id)
+    }
+
+    /// An operation of this space from the store.
+    pub(crate) fn stored_operation<D: Disk>(&self, store: &Archive<D>, id: &OpId) -> Option<Signed<Operation>> {
+        store.operation(id).filter(|operation| operation.space == self.id)
+    }
+}

@@ -1,0 +1,78 @@
+//! What a space knows of one connected peer.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use cs_gossip::reconcile;
+use cs_identity::{OpId, Rights};
+
+use crate::core::ports::SessionId;
+use crate::wire::Set;
+
+/// What a peer said it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) control: [u8; 16],
+    pub(crate) operations: [u8; 16],
+    pub(crate) pending: u64,
+}
+
+/// A peer with which this space is open.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) session: SessionId,
+    /// What unrevoked chains give the peer, in this node's own view.
+    pub(crate) rights: Rights,
+    /// Whether the gossip machine was told of it.
+    pub(crate) gossiping: bool,
+    pub(crate) theirs: Option<Summary>,
+    pub(crate) told: Option<Summary>,
+    /// Since when the summaries differ.
+    pub(crate) differs_since: Option<Duration>,
+    /// Running reconciliations, by set; the flag says whether this node began it.
+    pub(crate) reconciling: BTreeMap<(Set, bool), Reconciling>,
+    /// Identifiers the peer has and this node lacks, by set, not yet asked for.
+    pub(crate) lacking: BTreeMap<Set, VecDeque<OpId>>,
+    /// Asked for and not yet come.
+    pub(crate) asked: BTreeMap<Set, BTreeSet<OpId>>,
+    /// When the last thing that was asked for came, or was asked.
+    pub(crate) progress_at: Duration,
+    /// Chunks the peer asked for and that are being read.
+    pub(crate) serving: usize,
+}
+
+/// One side of a reconciliation.
+#[derive(Debug)]
+pub(crate) struct Reconciling {
+    pub(crate) number: u32,
+    pub(crate) machine: reconcile::Session,
+    pub(crate) begun_at: Duration,
+}
+
+impl Link {
+    pub(crate) fn new(session: SessionId, now: Duration) -> Self {
+        Self {
+            session,
+            rights: Rights::NONE,
+            gossiping: false,
+            theirs: None,
+            told: None,
+            differs_since: None,
+            reconciling: BTreeMap::new(),
+            lacking: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            progress_at: now,
+            serving: 0,
+        }
+    }
+
+    /// Whether anything was asked of the peer and has not come.
+    pub(crate) fn is_owed(&self) -> bool {
+        self.asked.values().any(|ids| !ids.is_empty()) || self.lacking.values().any(|ids| !ids.is_empty())
+    }
+
+    /// Whether the peer has exactly what this node has.
+    pub(crate) fn in_sync(&self, mine: &Summary) -> bool {
+        self.theirs.is_some_and(|t| t.control == mine.control && t.operations == mine.operations)
+    }
+}

@@ -1,0 +1,147 @@
+//! Who may do what: grants, revocations, and the keys that follow them.
+
+use std::collections::BTreeMap;
+
+use cs_identity::control::{Action, DataFrontier, DocumentId, Frontier, Holding, Mark, Statement};
+use cs_identity::{Area, NodeId, OpId, Rights};
+use cs_store::Disk;
+
+use crate::core::archive::Archive;
+use crate::api::Access;
+use crate::core::host::Host;
+use crate::core::space::{Fault, Space};
+
+/// How many further grants a manager's own may stand above.
+const MANAGER_DEPTH: u8 = 8;
+
+impl Access {
+    /// The rights it stands for.
+    #[must_use]
+    pub fn rights(self) -> Rights {
+        match self {
+            Self::Read => Rights::RELAY | Rights::READ,
+            Self::Write => Rights::RELAY | Rights::READ | Rights::WRITE,
+            Self::Manage => Rights::ALL,
+        }
+    }
+}
+
+/// The word for a set of rights.
+pub(crate) fn access_name(rights: Rights) -> &'static str {
+    if rights.contains(Rights::MANAGE) {
+        "manage"
+    } else if rights.contains(Rights::WRITE) {
+        "write"
+    } else if rights.contains(Rights::READ) {
+        "read"
+    } else if rights.contains(Rights::RELAY) {
+        "relay"
+    } else {
+        "none"
+    }
+}
+
+impl Space {
+    /// Rights of a device over the whole space, in this node's own view.
+    pub(crate) fn rights_of(&self, host: &Host, who: &NodeId) -> Rights {
+        self.graph.rights(who, &cs_identity::BlindPath::root(), host.unix_ms())
+    }
+
+    /// Gives a device access, and the keys to go with it.
+    ///
+    /// # Errors
+    /// [`Fault::Forbidden`] when this device may not.
+    pub(crate) fn admit<D: Disk>(
+        &mut self,
+        host: &mut Host,
+        store: &mut Archive<D>,
+        who: NodeId,
+        access: Access,
+    ) -> Result<(), Fault> {
+        if self.rights_of(host, &who).contains(access.rights()) {
+            return Ok(());
+        }
+        let parent = self.managing_grant(host)?;
+        let depth = if access == Access::Manage { MANAGER_DEPTH } else { 0 };
+        let grant = Action::Grant { parent, holder: who, area: Area::everything(), rights: access.rights(), depth };
+        self.state(host, store, grant)?;
+        for epoch in self.keys.boxes_for(host, self.id, &[who]) {
+            self.state(host, store, epoch)?;
+        }
+        Ok(())
+    }
+
+    /// Takes every grant from a device, and begins an epoch whose key it does not get. Returns how many were cut.
+    ///
+    /// # Errors
+    /// [`Fault::Forbidden`] when this device may not, or when `who` is the root.
+    pub(crate) fn revoke<D: Disk>(
+        &mut self,
+        host: &mut Host,
+        store: &mut Archive<D>,
+        who: NodeId,
+    ) -> Result<usize, Fault> {
+        self.managing_grant(host)?;
+        if self.graph.root() == Some(who) {
+            return Err(Fault::Forbidden);
+        }
+        let grants: Vec<OpId> = self.graph.grants_of(&who).into_iter().map(|(id, _)| id).collect();
+        let frontier = self.frontier_of(store, &who);
+        for grant in &grants {
+            let cut = Action::Cut { grant: *grant, frontier: frontier.clone(), cascade: false };
+            self.state(host, store, cut)?;
+        }
+        self.rotate(host, store)?;
+        Ok(grants.len())
+    }
+
+    /// Begins a new epoch, its root sealed to everybody who may still read.
+    pub(crate) fn rotate<D: Disk>(&mut self, host: &mut Host, store: &mut Archive<D>) -> Result<(), Fault> {
+        let readers: Vec<NodeId> = (self.graph.members().into_iter())
+            .filter(|(_, rights)| rights.contains(Rights::READ))
+            .map(|(who, _)| who)
+            .collect();
+        let epoch = self.keys.next_epoch(host, self.id, &readers);
+        self.state(host, store, epoch)
+    }
+
+    /// The grant by which this device may grant and revoke; `None` for the root, whose right needs none.
+    fn managing_grant(&self, host: &Host) -> Result<Option<OpId>, Fault> {
+        if self.graph.root() == Some(host.me) {
+            return Ok(None);
+        }
+        let mine = self.graph.grants_of(&host.me);
+        let manages = |held: &&(OpId, Holding)| held.1.rights.contains(Rights::MANAGE) && held.1.depth > 0;
+        mine.iter().find(manages).map(|(id, _)| Some(*id)).ok_or(Fault::Forbidden)
+    }
+
+    /// Whether this device may invite others.
+    pub(crate) fn may_invite(&self, host: &Host) -> Result<(), Fault> {
+        self.managing_grant(host).map(drop)
+    }
+
+    /// How far the work of a grant's holder counts once it is cut: what this node has now.
+    fn frontier_of<D: Disk>(&self, store: &Archive<D>, who: &NodeId) -> Vec<(NodeId, Frontier)> {
+        let mut ends: BTreeMap<DocumentId, Mark> = BTreeMap::new();
+        for operation in store.operations(&self.id).iter().filter(|o| o.author == *who) {
+            let mark = Mark { seq: operation.seq, id: operation.id() };
+            let end = ends.entry(operation.document).or_insert(mark);
+            *end = (*end).max(mark);
+        }
+        vec![(*who, self.graph.frontier_of(who, DataFrontier::Listed(ends.into_iter().collect())))]
+    }
+
+    /// Signs and takes a statement of this device.
+    pub(crate) fn state<D: Disk>(
+        &mut self,
+        host: &mut Host,
+        store: &mut Archive<D>,
+        action: Action,
+    ) -> Result<(), Fault> {
+        let draft = self.graph.next_draft(host.me, action, host.unix_ms());
+        let signed = Statement::sign(&host.secret, draft).map_err(|_| Fault::TooLarge)?;
+        self.take_statement(host, store, signed.bytes())?;
+        self.spread_statement(host, signed.bytes());
+        Ok(())
+    }
+}

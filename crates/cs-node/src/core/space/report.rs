@@ -1,0 +1,256 @@
+//! What a space looks like from outside: replies of the local API.
+
+use cs_identity::{NodeId, Rights};
+use cs_store::Disk;
+
+use crate::core::archive::Archive;
+use crate::api::{self, Level, SpaceState};
+use crate::core::host::Host;
+use crate::core::space::{Body, FolderState, Space, access_name};
+use crate::core::tree::Head;
+use crate::folder::{Content, RelPath};
+
+impl Space {
+    /// For `status`.
+    pub(crate) fn status(&self, host: &Host) -> api::Space {
+        let totals = self.tree.totals();
+        let mine = self.summary();
+        let connected = self.links.values().filter(|l| l.rights.contains(Rights::READ));
+        let in_sync = self.links.values().filter(|l| l.rights.contains(Rights::READ) && l.in_sync(&mine));
+        api::Space {
+            id: self.id.to_string(),
+            name: self.name.clone(),
+            folder: self.files.dir.as_ref().map(|d| d.display().to_string()),
+            access: access_name(self.rights_of(host, &host.me)).to_owned(),
+            state: self.state_now(),
+            files: totals.files,
+            bytes: totals.bytes,
+            documents: self.documents.len() as u64,
+            conflicts: self.tree.conflicts().len() as u64,
+            held_deletions: self.files.held.len() as u64,
+            files_wanted: self.files_wanted(),
+            bytes_wanted: self.files.fetch.bytes(),
+            bytes_received: self.files.bytes_received,
+            bytes_sent: self.files.bytes_sent,
+            operations: self.operations.len() as u64,
+            connected: connected.count() as u64,
+            in_sync_with: in_sync.count() as u64,
+            problems: self.problems(),
+        }
+    }
+
+    /// Files that this node knows of and whose content is not in the folder yet.
+    fn files_wanted(&self) -> u64 {
+        if self.files.state == FolderState::None {
+            return 0;
+        }
+        (self.tree.unsettled().len() - self.files.held.len().min(self.tree.unsettled().len())) as u64
+    }
+
+    fn state_now(&self) -> SpaceState {
+        let catching_up = self.links.values().any(|l| l.is_owed() || l.differs_since.is_some());
+        match &self.files.state {
+            _ if self.paused => SpaceState::Paused,
+            FolderState::Failed(_) => SpaceState::Stopped,
+            FolderState::Opening | FolderState::Scanning => SpaceState::Scanning,
+            _ if self.files_wanted() > 0 || catching_up => SpaceState::Syncing,
+            _ if self.links.is_empty() => SpaceState::Alone,
+            _ => SpaceState::UpToDate,
+        }
+    }
+
+    fn problems(&self) -> Vec<api::PathProblem> {
+        let folder = match &self.files.state {
+            FolderState::Failed(why) => Some(api::PathProblem { path: String::new(), why: why.clone() }),
+            _ => None,
+        };
+        let paths = self.files.troubles.iter().take(100);
+        let paths = paths.map(|(path, why)| api::PathProblem { path: show(path), why: why.clone() });
+        folder.into_iter().chain(paths).collect()
+    }
+
+    /// For `ls`.
+    pub(crate) fn entries(&self, prefix: &str) -> Vec<api::Entry> {
+        let below = |path: &RelPath| {
+            let path = path.as_bytes();
+            let prefix = prefix.trim_matches('/').as_bytes();
+            prefix.is_empty()
+                || path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        };
+        let files = self.tree.iter().filter(|(path, node)| below(path) && !node.is_gone()).filter_map(|(path, node)| {
+            let winner = node.winner()?;
+            let (kind, size) = match &winner.content {
+                Content::File { size, .. } => ("file", *size),
+                Content::Dir => ("directory", 0),
+                Content::Symlink { .. } => ("link", 0),
+                Content::Deleted => return None,
+            };
+            Some(api::Entry {
+                path: show(path),
+                kind: kind.to_owned(),
+                size,
+                changed_unix_ms: winner.unix_ms(),
+                author: winner.author.to_string(),
+                conflict: node.in_conflict(),
+                pending: self.files.state != FolderState::None && !node.is_settled(),
+            })
+        });
+        let documents = self.documents.iter().filter(|(path, _)| below(path)).map(|(path, entry)| api::Entry {
+            path: show(path),
+            kind: "document".to_owned(),
+            size: 0,
+            changed_unix_ms: entry.clock >> 16,
+            author: entry.author.map(|a| a.to_string()).unwrap_or_default(),
+            conflict: false,
+            pending: false,
+        });
+        let mut entries: Vec<api::Entry> = files.chain(documents).collect();
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        entries
+    }
+
+    /// For `conflicts`.
+    pub(crate) fn conflicts(&self, host: &Host, only: Option<&RelPath>) -> Vec<api::Conflict> {
+        let wanted = |path: &&RelPath| only.is_none_or(|o| o == *path);
+        let conflict = |path: &RelPath| {
+            let node = self.tree.node(path)?;
+            let winner = node.winner()?;
+            let versions = std::iter::once(winner).chain(node.losers());
+            Some(api::Conflict { path: show(path), versions: versions.map(|h| version(host, h)).collect() })
+        };
+        self.tree.conflicts().iter().filter(wanted).filter_map(conflict).collect()
+    }
+
+    /// For `log`: every operation that can be opened here, newest first.
+    pub(crate) fn history<D: Disk>(&self, store: &Archive<D>, only: Option<&RelPath>, limit: usize) -> Vec<api::LogEntry> {
+        let mut entries: Vec<(u64, api::LogEntry)> = (store.operations(&self.id).into_iter())
+            .filter_map(|operation| {
+                let body = self.open_body(&operation)?;
+                if only.is_some_and(|path| path != body.path()) {
+                    return None;
+                }
+                let what = match &body {
+                    Body::Json { .. } => "edited document",
+                    Body::File(file) => match &file.content {
+                        Content::File { .. } => "wrote",
+                        Content::Dir => "made directory",
+                        Content::Symlink { .. } => "linked",
+                        Content::Deleted => "deleted",
+                    },
+                };
+                let entry = api::LogEntry {
+                    id: operation.id().to_string(),
+                    unix_ms: operation.unix_ms(),
+                    author: operation.author.to_string(),
+                    path: show(body.path()),
+                    what: what.to_owned(),
+                };
+                Some((operation.clock, entry))
+            })
+            .collect();
+        entries.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.id.cmp(&b.1.id)));
+        entries.into_iter().take(limit).map(|(_, entry)| entry).collect()
+    }
+
+    /// For `who`.
+    pub(crate) fn members(&self, host: &Host) -> Vec<api::Member> {
+        let mine = self.summary();
+        let member = |(node, rights): (NodeId, Rights)| {
+            let link = self.links.get(&node);
+            api::Member {
+                node: node.to_string(),
+                access: access_name(rights).to_owned(),
+                me: node == host.me,
+                connected: link.is_some() || node == host.me,
+                in_sync: node == host.me || link.is_some_and(|l| l.in_sync(&mine)),
+            }
+        };
+        self.graph.members().into_iter().map(member).collect()
+    }
+
+    /// For `doctor`.
+    pub(crate) fn findings(&self, host: &Host) -> Vec<api::Finding> {
+        let mut findings = Vec::new();
+        let mut say = |level, finding: String, advice: Option<&str>| {
+            let advice = advice.map(str::to_owned);
+            findings.push(api::Finding { level, subject: self.name.clone(), finding, advice });
+        };
+        if self.paused {
+            say(Level::Waiting, "Syncing is paused.".into(), Some("`cosync resume` takes it up again."));
+        }
+        if let FolderState::Failed(why) = &self.files.state {
+            say(Level::Problem, why.clone(), None);
+        }
+        for (path, why) in self.files.troubles.iter().take(20) {
+            say(Level::Problem, format!("{}: {why}", show(path)), None);
+        }
+        if !self.files.held.is_empty() {
+            let finding = format!("{} deletions by others are held back: they are more than a quarter of the folder.", self.files.held.len());
+            say(Level::Waiting, finding, Some("`cosync deletions accept` deletes here too; `cosync deletions restore` brings the files back everywhere."));
+        }
+        if !self.tree.conflicts().is_empty() {
+            let finding = format!("{} paths have concurrent versions.", self.tree.conflicts().len());
+            say(Level::Waiting, finding, Some("`cosync conflicts` lists them."));
+        }
+        let mine = self.rights_of(host, &host.me);
+        if !mine.contains(Rights::READ) {
+            say(Level::Problem, "This device has no access any more: it was revoked.".into(), Some("Ask a manager of the space for a new invitation."));
+        } else if !mine.contains(Rights::WRITE) {
+            say(Level::Fine, "This device may read only; its own edits stay here.".into(), None);
+        }
+        if self.links.is_empty() {
+            let others = self.graph.members().len().saturating_sub(1);
+            let finding = format!("No member is connected ({others} known besides this device).");
+            say(Level::Waiting, finding, Some("Start cosync on the other device; `cosync invite` adds one."));
+        }
+        let parked = self.files.fetch.parked();
+        if parked > 0 {
+            say(Level::Waiting, format!("{parked} chunks are on no connected device."), Some("They come when a device that has them is back."));
+        }
+        if self.waiting.len() > 0 {
+            say(Level::Waiting, format!("{} operations wait for others that they name.", self.waiting.len()), None);
+        }
+        if !self.sealed.is_empty() {
+            say(Level::Waiting, format!("{} operations are sealed with a key this device was not given.", self.sealed.len()), None);
+        }
+        let summary = self.summary();
+        for (peer, link) in &self.links {
+            let state = if link.in_sync(&summary) {
+                "has the same operations".to_owned()
+            } else if link.is_owed() {
+                "is sending what is missing here".to_owned()
+            } else {
+                "differs; what each side lacks is being worked out".to_owned()
+            };
+            let pending = link.theirs.map_or(0, |t| t.pending);
+            let files = if pending > 0 { format!(", and waits for the content of {pending} files") } else { String::new() };
+            say(Level::Fine, format!("{} {state}{files}.", peer.short()), None);
+        }
+        if findings.is_empty() {
+            findings.push(api::Finding { level: Level::Fine, subject: self.name.clone(), finding: "All is well.".into(), advice: None });
+        }
+        findings
+    }
+}
+
+fn version(host: &Host, head: &Head) -> api::Version {
+    let what = match &head.content {
+        Content::File { size, exec, .. } => format!("{}file, {size} bytes", if *exec { "executable " } else { "" }),
+        Content::Dir => "directory".to_owned(),
+        Content::Symlink { target } => format!("link to {}", String::from_utf8_lossy(target)),
+        Content::Deleted => "deleted".to_owned(),
+    };
+    api::Version {
+        id: head.id.to_string(),
+        author: head.author.to_string(),
+        mine: head.author == host.me,
+        unix_ms: head.unix_ms(),
+        what,
+    }
+}
+
+/// A path for people: what is not UTF-8 shows as `\u{fffd}`.
+pub(crate) fn show(path: &RelPath) -> String {
+    String::from_utf8_lossy(path.as_bytes()).into_owned()
+}
+

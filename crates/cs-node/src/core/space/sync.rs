@@ -1,0 +1,322 @@
+//! Catching up with a peer: summaries, reconciliation, and asking for what is lacking (NODE-8).
+//!
+//! Summaries travel whenever a set changes. When they differ, one side begins a reconciliation, control statements
+//! first, since operations are judged by them. What a side turns out to lack it asks for itself, so that the asker's
+//! pace bounds what is under way.
+
+use std::time::Duration;
+
+use cs_gossip::reconcile;
+use cs_identity::{NodeId, OpId, Rights};
+use cs_store::Disk;
+use cs_transport::wire::Lane;
+use minicbor::bytes::ByteVec;
+
+use crate::core::archive::Archive;
+use crate::core::host::Host;
+use crate::core::space::link::{Link, Reconciling, Summary};
+use crate::core::space::{Fault, Space, Taken};
+use crate::wire::{MAX_IDS, Message, Set, split_ids};
+
+/// A summary goes out this long after the first change that it tells of.
+const SUMMARY_AFTER: Duration = Duration::from_millis(50);
+
+/// And at least this often, in case one side lost track.
+const SUMMARY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The side with the higher ID begins a reconciliation itself when the other has not for this long.
+const BEGIN_ANYWAY_AFTER: Duration = Duration::from_secs(3);
+
+/// A reconciliation without an end after this long is given up and begun anew.
+const RECONCILE_LIMIT: Duration = Duration::from_secs(30);
+
+/// What was asked for and has not come after this long is asked for again, of whoever has it.
+const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+
+/// Most bytes of operations in one message.
+const MAX_BATCH: usize = 256 << 10;
+
+/// A fingerprint of 40 bytes in 16: equal sets are equal, and nobody can search for a collision without the secret
+/// operations to make it of.
+fn short(fingerprint: reconcile::Fingerprint) -> [u8; 16] {
+    let mut out = [0; 16];
+    out.copy_from_slice(&blake3::derive_key("cosync 2026 summary of a set", &fingerprint.to_bytes())[..16]);
+    out
+}
+
+impl Space {
+    /// What this node has.
+    pub(crate) fn summary(&self) -> Summary {
+        Summary {
+            control: short(self.control.fingerprint()),
+            operations: short(self.operations.fingerprint()),
+            pending: self.tree.unsettled().len() as u64,
+        }
+    }
+
+    /// A set changed: peers are told shortly.
+    pub(crate) fn changed(&mut self, now: Duration) {
+        let at = now + SUMMARY_AFTER;
+        self.summary_at = self.summary_at.min(at);
+    }
+
+    /// Sends summaries that are due, and begins or gives up what has waited too long.
+    pub(crate) fn on_sync_timeout<D: Disk>(&mut self, host: &mut Host, store: &Archive<D>) {
+        if self.summary_at <= host.now {
+            self.summary_at = host.now + SUMMARY_INTERVAL;
+            let peers: Vec<NodeId> = self.links.keys().copied().collect();
+            for peer in peers {
+                self.send_summary(host, peer);
+            }
+        }
+        let peers: Vec<NodeId> = self.links.keys().copied().collect();
+        for peer in peers {
+            self.give_up_what_stalls(host.now, peer);
+            self.compare(host, store, peer);
+        }
+    }
+
+    /// The next moment at which catching up has something to do.
+    pub(crate) fn sync_timeout(&self) -> Duration {
+        let waits = self.links.values().flat_map(|link| {
+            let answers = link.is_owed().then_some(link.progress_at + ANSWER_LIMIT);
+            let ends = link.reconciling.values().map(|r| r.begun_at + RECONCILE_LIMIT);
+            let begins = link.differs_since.filter(|_| link.reconciling.is_empty()).map(|at| at + BEGIN_ANYWAY_AFTER);
+            answers.into_iter().chain(ends).chain(begins)
+        });
+        waits.chain([self.summary_at]).min().unwrap_or(self.summary_at)
+    }
+
+    fn send_summary(&mut self, host: &mut Host, peer: NodeId) {
+        let summary = self.summary();
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        if link.rights.is_empty() || self.paused {
+            return;
+        }
+        link.told = Some(summary);
+        let message = Message::Summary {
+            space: self.id.into(),
+            control: summary.control,
+            operations: summary.operations,
+            pending: summary.pending,
+        };
+        self.send(host, peer, Lane::Control, &message);
+    }
+
+    /// A peer said what it has.
+    pub(crate) fn on_summary<D: Disk>(&mut self, host: &mut Host, store: &Archive<D>, peer: NodeId, summary: Summary) {
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.theirs = Some(summary);
+        }
+        self.compare(host, store, peer);
+    }
+
+    /// Begins a reconciliation with a peer that has something else, if none is under way and nothing is owed.
+    fn compare<D: Disk>(&mut self, host: &mut Host, _store: &Archive<D>, peer: NodeId) {
+        let mine = self.summary();
+        let paused = self.paused;
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        let Some(theirs) = link.theirs else { return };
+        if link.in_sync(&mine) {
+            link.differs_since = None;
+            return;
+        }
+        let since = *link.differs_since.get_or_insert(host.now);
+        let busy = link.is_owed() || link.reconciling.keys().any(|(_, mine)| *mine);
+        let turn = host.me < peer || host.now >= since + BEGIN_ANYWAY_AFTER;
+        if busy || !turn || paused || !link.rights.contains(Rights::RELAY) {
+            return;
+        }
+        link.differs_since = Some(host.now);
+        let set = if theirs.control == mine.control { Set::Operations } else { Set::Control };
+        self.begin(host, peer, set);
+    }
+
+    fn begin(&mut self, host: &mut Host, peer: NodeId, set: Set) {
+        let seed = host.random();
+        self.reconciliations += 1;
+        let number = self.reconciliations;
+        let machine = reconcile::Session::initiate(reconcile::Config::default(), self.set(set), seed);
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        link.reconciling.insert((set, true), Reconciling { number, machine, begun_at: host.now });
+        self.pump(host, peer, set, true);
+    }
+
+    pub(crate) fn set(&self, set: Set) -> &reconcile::Index {
+        match set {
+            Set::Control => &self.control,
+            Set::Operations => &self.operations,
+        }
+    }
+
+    /// A step of a reconciliation from a peer.
+    pub(crate) fn on_reconcile(
+        &mut self,
+        host: &mut Host,
+        peer: NodeId,
+        set: Set,
+        number: u32,
+        from_initiator: bool,
+        body: &[u8],
+    ) -> Result<(), Fault> {
+        let seed = host.random();
+        let index = match set {
+            Set::Control => &self.control,
+            Set::Operations => &self.operations,
+        };
+        let Some(link) = self.links.get_mut(&peer) else { return Ok(()) };
+        if !link.rights.contains(Rights::RELAY) || self.paused {
+            return Ok(());
+        }
+        let key = (set, !from_initiator);
+        if from_initiator && link.reconciling.get(&key).is_none_or(|r| r.number != number) {
+            let machine = reconcile::Session::respond(reconcile::Config::default(), index, seed);
+            link.reconciling.insert(key, Reconciling { number, machine, begun_at: host.now });
+        }
+        let Some(running) = link.reconciling.get_mut(&key).filter(|r| r.number == number) else { return Ok(()) };
+        if running.machine.handle_input(index, body).is_err() {
+            link.reconciling.remove(&key);
+            return Err(Fault::Reconciliation);
+        }
+        self.pump(host, peer, set, !from_initiator);
+        Ok(())
+    }
+
+    /// Sends what the machine has to say, and asks for what it found lacking.
+    fn pump(&mut self, host: &mut Host, peer: NodeId, set: Set, initiator: bool) {
+        loop {
+            let space = self.id.into();
+            let Some(link) = self.links.get_mut(&peer) else { return };
+            let Some(running) = link.reconciling.get_mut(&(set, initiator)) else { return };
+            match running.machine.poll_output() {
+                None => break,
+                Some(reconcile::Output::Send(body)) => {
+                    let session = running.number;
+                    self.send(host, peer, Lane::Control, &Message::Reconcile { space, set, session, initiator, body });
+                }
+                // The peer learns the same from its own side, and asks.
+                Some(reconcile::Output::Missing(_)) => {}
+                Some(reconcile::Output::Wanted(ids)) => {
+                    link.lacking.entry(set).or_default().extend(ids.into_iter().map(OpId::from_bytes));
+                    link.progress_at = host.now;
+                }
+                Some(reconcile::Output::Done) => {
+                    link.reconciling.remove(&(set, initiator));
+                }
+            }
+        }
+        self.ask(host, peer);
+    }
+
+    /// Asks a peer for what it has and this node lacks, one message at a time in each set.
+    fn ask(&mut self, host: &mut Host, peer: NodeId) {
+        for set in [Set::Control, Set::Operations] {
+            let known: &reconcile::Index = match set {
+                Set::Control => &self.control,
+                Set::Operations => &self.operations,
+            };
+            let Some(link) = self.links.get_mut(&peer) else { return };
+            if link.asked.get(&set).is_some_and(|asked| !asked.is_empty()) {
+                continue;
+            }
+            let Some(lacking) = link.lacking.get_mut(&set) else { continue };
+            let mut ids = Vec::new();
+            while ids.len() < MAX_IDS {
+                let Some(id) = lacking.pop_front() else { break };
+                if !known.contains(id.as_bytes()) && !self.waiting.contains(&id) {
+                    ids.push(id);
+                }
+            }
+            if ids.is_empty() {
+                continue;
+            }
+            link.progress_at = host.now;
+            let bytes = ids.iter().flat_map(|id| *id.as_bytes()).collect();
+            link.asked.entry(set).or_default().extend(ids);
+            self.send(host, peer, Lane::Normal, &Message::Want { space: self.id.into(), set, ids: bytes });
+        }
+    }
+
+    /// A peer asks for statements or operations.
+    pub(crate) fn on_want<D: Disk>(&mut self, host: &mut Host, store: &Archive<D>, peer: NodeId, set: Set, ids: &[u8]) {
+        let Some(link) = self.links.get(&peer) else { return };
+        if !link.rights.contains(Rights::RELAY) || self.paused {
+            return;
+        }
+        let mut batch: Vec<ByteVec> = Vec::new();
+        let mut size = 0;
+        for id in split_ids(ids) {
+            let id = OpId::from_bytes(id);
+            let bytes = match set {
+                Set::Control => self.graph.get(&id).map(|s| s.bytes().to_vec()),
+                Set::Operations => self.readable_operation(host, store, &peer, &id),
+            };
+            let Some(bytes) = bytes else { continue };
+            size += bytes.len();
+            batch.push(bytes.into());
+            if size >= MAX_BATCH {
+                self.send_batch(host, peer, set, std::mem::take(&mut batch), false);
+                size = 0;
+            }
+        }
+        self.send_batch(host, peer, set, batch, true);
+    }
+
+    fn readable_operation<D: Disk>(&self, host: &Host, store: &Archive<D>, who: &NodeId, id: &OpId) -> Option<Vec<u8>> {
+        let operation = self.stored_operation(store, id)?;
+        let rights = self.graph.rights(who, &operation.path, host.unix_ms());
+        rights.contains(Rights::RELAY).then(|| operation.bytes().to_vec())
+    }
+
+    fn send_batch(&self, host: &mut Host, peer: NodeId, set: Set, batch: Vec<ByteVec>, done: bool) {
+        let message = Message::Answer { space: self.id.into(), set, items: batch, done };
+        self.send(host, peer, Lane::Normal, &message);
+    }
+
+    /// What was asked for, or part of it.
+    pub(crate) fn on_answer<D: Disk>(
+        &mut self,
+        host: &mut Host,
+        store: &mut Archive<D>,
+        peer: NodeId,
+        set: Set,
+        items: &[ByteVec],
+        done: bool,
+    ) -> Result<(), Fault> {
+        let mut fault = Ok(());
+        for item in items {
+            let taken = match set {
+                Set::Control => self.take_statement(host, store, item).map(|_| ()),
+                Set::Operations => self.take_operation(host, store, item).map(|_: Taken| ()),
+            };
+            // One bad item does not cost the good ones that came with it.
+            fault = fault.and(taken);
+        }
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.progress_at = host.now;
+            if done {
+                link.asked.remove(&set);
+            }
+        }
+        self.ask(host, peer);
+        self.compare(host, store, peer);
+        self.settle(host);
+        fault
+    }
+
+    fn give_up_what_stalls(&mut self, now: Duration, peer: NodeId) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        link.reconciling.retain(|_, r| r.begun_at + RECONCILE_LIMIT > now);
+        if link.is_owed() && link.progress_at + ANSWER_LIMIT <= now {
+            link.asked.clear();
+            link.lacking.clear();
+        }
+    }
+
+    /// A session opened the space with a peer.
+    pub(crate) fn link_up<D: Disk>(&mut self, host: &mut Host, store: &Archive<D>, peer: NodeId, session: u64) {
+        self.links.insert(peer, Link::new(session, host.now));
+        self.review_link(host, peer);
+        self.compare(host, store, peer);
+    }
+}

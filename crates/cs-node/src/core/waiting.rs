@@ -1,0 +1,53 @@
+//! Things that came before what they refer to: held, bounded, and released when it arrives.
+
+use std::collections::BTreeMap;
+
+use cs_identity::OpId;
+
+/// Most things held in one space. What does not fit is offered again by the next reconciliation.
+const MAX_HELD: usize = 16_384;
+
+/// Most bytes held in one space.
+const MAX_BYTES: usize = 32 << 20;
+
+/// Held bytes by the ID of the thing and of what it waits for.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    held: BTreeMap<OpId, Vec<u8>>,
+    by_missing: BTreeMap<OpId, Vec<OpId>>,
+    bytes: usize,
+}
+
+impl Waiting {
+    /// Holds `thing` until `missing` arrives. `false` when there is no room.
+    pub(crate) fn hold(&mut self, id: OpId, thing: Vec<u8>, missing: OpId) -> bool {
+        if self.held.contains_key(&id) {
+            return true;
+        }
+        if self.held.len() >= MAX_HELD || self.bytes + thing.len() > MAX_BYTES {
+            return false;
+        }
+        self.bytes += thing.len();
+        self.held.insert(id, thing);
+        self.by_missing.entry(missing).or_default().push(id);
+        true
+    }
+
+    /// What waited for `arrived`, in the order it came.
+    pub(crate) fn release(&mut self, arrived: &OpId) -> Vec<Vec<u8>> {
+        let ids = self.by_missing.remove(arrived).unwrap_or_default();
+        let released: Vec<_> = ids.iter().filter_map(|id| self.held.remove(id)).collect();
+        self.bytes -= released.iter().map(Vec::len).sum::<usize>();
+        released
+    }
+
+    /// Whether this one is held.
+    pub(crate) fn contains(&self, id: &OpId) -> bool {
+        self.held.contains_key(id)
+    }
+
+    /// How many are held.
+    pub(crate) fn len(&self) -> usize {
+        self.held.len()
+    }
+}

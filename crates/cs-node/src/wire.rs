@@ -1,0 +1,344 @@
+//! Messages between two nodes, inside an encrypted session. CBOR with numbered fields: a field that an older node does
+//! not know is skipped (NODE-1).
+//!
+//! A message is at most [`cs_transport::wire::MAX_MESSAGE`] bytes, which bounds every allocation of the decoder: CBOR arrays
+//! grow item by item, whatever length they announce.
+
+use std::net::SocketAddr;
+
+use cs_identity::{OpId, SpaceId};
+use minicbor::bytes::ByteVec;
+use minicbor::{Decode, Encode};
+
+/// Version of the messages. A node refuses a peer whose `Hello` names a lower one than it can speak.
+pub const VERSION: u16 = 1;
+
+/// Most identifiers in one `Want` or `WantChunks`: one answer's worth, so that a peer cannot queue more work.
+pub const MAX_IDS: usize = 512;
+
+/// Most addresses in a `Hello`.
+pub const MAX_ADDRS: usize = 16;
+
+/// Most space tags in a `Hello`.
+pub const MAX_SPACES: usize = 1024;
+
+/// The set that a reconciliation is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Set {
+    /// Control statements: grants, cuts, epochs.
+    #[n(0)]
+    Control,
+    /// Operations.
+    #[n(1)]
+    Operations,
+}
+
+/// Why a redemption was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Refusal {
+    /// No such code or invitation here, or it was wrong: a code is gone after one wrong guess.
+    #[n(0)]
+    Unknown,
+    /// Somebody else used it.
+    #[n(1)]
+    Used,
+    /// Its time is over.
+    #[n(2)]
+    Expired,
+}
+
+/// One message.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub enum Message {
+    /// The first message each way, and again when the list of spaces changes (NODE-2).
+    #[n(0)]
+    Hello {
+        /// [`VERSION`].
+        #[n(0)]
+        version: u16,
+        /// Addresses the sender listens on.
+        #[n(1)]
+        addrs: Vec<SocketAddr>,
+        /// One tag for each of its spaces, blinded so that only somebody who knows the space recognises it.
+        #[n(2)]
+        #[cbor(with = "minicbor::bytes")]
+        tags: Vec<u8>,
+    },
+    /// Opens a space that both named: the statements that prove the sender's rights (NODE-3).
+    #[n(1)]
+    Open {
+        /// The space.
+        #[n(0)]
+        space: Key32,
+        /// The sender's chain up to the genesis, in causal order.
+        #[n(1)]
+        credentials: Vec<ByteVec>,
+    },
+    /// What the sender has, sent when it changes and now and then: equal summaries mean equal sets (NODE-8).
+    #[n(13)]
+    Summary {
+        /// The space.
+        #[n(0)]
+        space: Key32,
+        /// Fingerprint of its control statements.
+        #[n(1)]
+        #[cbor(with = "minicbor::bytes")]
+        control: [u8; 16],
+        /// Fingerprint of its operations.
+        #[n(2)]
+        #[cbor(with = "minicbor::bytes")]
+        operations: [u8; 16],
+        /// Files whose content it still waits for.
+        #[n(3)]
+        pending: u64,
+    },
+    /// A step of a reconciliation.
+    #[n(3)]
+    Reconcile {
+        /// The space.
+        #[n(0)]
+        space: Key32,
+        /// Which set.
+        #[n(1)]
+        set: Set,
+        /// The initiator's number for the session.
+        #[n(2)]
+        session: u32,
+        /// Whether the sender is the initiator.
+        #[n(3)]
+        initiator: bool,
+        /// The machine's message.
+        #[n(4)]
+        #[cbor(with = "minicbor::bytes")]
+        body: Vec<u8>,
+    },
+    /// Asks for statements or operations by ID, [`MAX_IDS`] at most (NODE-4).
+    #[n(4)]
+    Want {
+        /// The space.
+        #[n(0)]
+        space: Key32,
+        /// Which set.
+        #[n(1)]
+        set: Set,
+        /// 32 bytes each.
+        #[n(2)]
+        #[cbor(with = "minicbor::bytes")]
+        ids: Vec<u8>,
+    },
+    /// What was asked for. `done` is set on the last message of an answer; what did not come is not here.
+    #[n(5)]
+    Answer {
+        /// The space.
+        #[n(0)]
+        space: Key32,
+        /// Which set.
+        #[n(1)]
+        set: Set,
+        /// Bytes of statements or operations.
+        #[n(2)]
+        items: Vec<ByteVec>,
+        /// Whether this is the last message of the answer.
+        #[n(3)]
+        done: bool,
+    },
+    /// A message of the space's gossip machine.
+    #[n(6)]
+    Gossip {
+        /// The space.
+        #[n(0)]
+        space: Key32,
+        /// The machine's message.
+        #[n(1)]
+        #[cbor(with = "minicbor::bytes")]
+        body: Vec<u8>,
+    },
+    /// Asks for chunks of a file version, [`MAX_IDS`] at most (NODE-5).
+    #[n(7)]
+    WantChunks {
+        /// The space.
+        #[n(0)]
+        space: Key32,
+        /// Pairs of 32 bytes each: the operation whose content it is part of, and the chunk.
+        #[n(1)]
+        #[cbor(with = "minicbor::bytes")]
+        pairs: Vec<u8>,
+    },
+    /// One chunk.
+    #[n(8)]
+    Chunk {
+        /// The space.
+        #[n(0)]
+        space: Key32,
+        /// The chunk's ID.
+        #[n(1)]
+        id: Key32,
+        /// Its bytes; `None` when the sender does not have it.
+        #[n(2)]
+        #[cbor(with = "minicbor::bytes")]
+        data: Option<Vec<u8>>,
+    },
+    /// Redeems a full invitation (NODE-6).
+    #[n(9)]
+    Redeem {
+        /// Which one.
+        #[n(0)]
+        #[cbor(with = "minicbor::bytes")]
+        invitation: [u8; 16],
+        /// Keyed hash that proves knowledge of its secret, bound to this session.
+        #[n(1)]
+        #[cbor(with = "minicbor::bytes")]
+        proof: [u8; 32],
+    },
+    /// Redeems a short code, first step: the joiner's half of the password-authenticated key exchange (NODE-7).
+    #[n(10)]
+    Code {
+        /// What the rendezvous part of the code hashes to.
+        #[n(0)]
+        #[cbor(with = "minicbor::bytes")]
+        rendezvous: [u8; 32],
+        /// The exchange's first message.
+        #[n(1)]
+        #[cbor(with = "minicbor::bytes")]
+        hello: Vec<u8>,
+    },
+    /// Second step: the inviter's half.
+    #[n(14)]
+    CodeAnswer {
+        /// The exchange's second message.
+        #[n(0)]
+        #[cbor(with = "minicbor::bytes")]
+        answer: Vec<u8>,
+    },
+    /// Third step: the joiner shows that it knows the code. A wrong proof burns it.
+    #[n(15)]
+    CodeProof {
+        /// The proof.
+        #[n(0)]
+        #[cbor(with = "minicbor::bytes")]
+        proof: Vec<u8>,
+    },
+    /// What a redeemed invitation gives: the whole control graph, the new grant in it.
+    #[n(11)]
+    Welcome {
+        /// The space.
+        #[n(0)]
+        space: Key32,
+        /// What the inviter calls it.
+        #[n(1)]
+        name: String,
+        /// Every control statement, in causal order.
+        #[n(2)]
+        statements: Vec<ByteVec>,
+        /// For a code, the inviter's proof that it knew it too; empty for a full invitation.
+        #[n(3)]
+        #[cbor(with = "minicbor::bytes")]
+        proof: Vec<u8>,
+    },
+    /// A redemption that failed.
+    #[n(12)]
+    Refused {
+        /// Why.
+        #[n(0)]
+        why: Refusal,
+    },
+}
+
+/// 32 bytes that name a space, an operation or a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Key32(#[cbor(with = "minicbor::bytes")] pub [u8; 32]);
+
+impl From<SpaceId> for Key32 {
+    fn from(id: SpaceId) -> Self {
+        Self(*id.as_bytes())
+    }
+}
+
+impl From<[u8; 32]> for Key32 {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl From<OpId> for Key32 {
+    fn from(id: OpId) -> Self {
+        Self(*id.as_bytes())
+    }
+}
+
+/// Why bytes are not a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// Not the CBOR of any message known here.
+    #[error("not a message")]
+    Malformed,
+    /// Bytes after the message.
+    #[error("bytes after the message")]
+    Leftover,
+    /// More entries than the message may carry.
+    #[error("too many entries")]
+    TooMany,
+}
+
+impl Message {
+    /// The space it is about, if it is about one that both sides opened.
+    pub(crate) fn space(&self) -> Option<Key32> {
+        match self {
+            Self::Open { space, .. }
+            | Self::Summary { space, .. }
+            | Self::Reconcile { space, .. }
+            | Self::Want { space, .. }
+            | Self::Answer { space, .. }
+            | Self::Gossip { space, .. }
+            | Self::WantChunks { space, .. }
+            | Self::Chunk { space, .. } => Some(*space),
+            _ => None,
+        }
+    }
+
+    /// The message's bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        minicbor::to_vec(self).expect("writing to a vector cannot fail")
+    }
+
+    /// Decodes one message.
+    ///
+    /// # Errors
+    /// [`DecodeError`], and nothing else happens.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut decoder = minicbor::Decoder::new(bytes);
+        let message: Self = decoder.decode().map_err(|_| DecodeError::Malformed)?;
+        if decoder.position() != bytes.len() {
+            return Err(DecodeError::Leftover);
+        }
+        let within = match &message {
+            Self::Hello { addrs, tags, .. } => {
+                addrs.len() <= MAX_ADDRS && tags.len() <= 16 * MAX_SPACES && tags.len() % 16 == 0
+            }
+            Self::Want { ids, .. } => ids.len() <= 32 * MAX_IDS && ids.len() % 32 == 0,
+            Self::WantChunks { pairs, .. } => pairs.len() <= 64 * MAX_IDS && pairs.len() % 64 == 0,
+            _ => true,
+        };
+        if within { Ok(message) } else { Err(DecodeError::TooMany) }
+    }
+}
+
+/// Splits concatenated pairs of identifiers.
+pub(crate) fn split_pairs(bytes: &[u8]) -> impl Iterator<Item = ([u8; 32], [u8; 32])> + '_ {
+    bytes.as_chunks::<64>().0.iter().map(|pair| {
+        let (mut a, mut b) = ([0; 32], [0; 32]);
+        a.copy_from_slice(&pair[..32]);
+        b.copy_from_slice(&pair[32..]);
+        (a, b)
+    })
+}
+
+/// Splits concatenated identifiers.
+pub(crate) fn split_ids(bytes: &[u8]) -> impl Iterator<Item = [u8; 32]> + '_ {
+    bytes.as_chunks::<32>().0.iter().copied()
+}
