@@ -195,18 +195,18 @@ impl Index {
         Ok(paths)
     }
 
-    /// Paths that were found removed, when no one has confirmed it. Reads every row.
-    pub(crate) fn pending_removals(&mut self) -> Result<Vec<RelPath>, IndexError> {
+    /// Edits that were found and never confirmed. Reads every row.
+    pub(crate) fn pending(&mut self) -> Result<Vec<(RelPath, Entry)>, IndexError> {
         let table = self.transaction()?.open_table(ENTRIES).map_err(fault)?;
-        let mut paths = Vec::new();
+        let mut pending = Vec::new();
         for row in table.iter().map_err(fault)? {
             let (key, value) = row.map_err(fault)?;
             let (path, entry) = read_row(key.value(), value.value())?;
-            if entry.pending && !entry.is_present() {
-                paths.push(path);
+            if entry.pending {
+                pending.push((path, entry));
             }
         }
-        Ok(paths)
+        Ok(pending)
     }
 
     /// Records a file as the source of its chunks. `list` is all of them; `blobs` the chunks of the encoded list.

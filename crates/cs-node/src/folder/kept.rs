@@ -97,13 +97,3 @@ impl<F: Vfs> Folder<F> {
         Ok(removed)
     }
 }
-
-/// The highest number that a file in `kept/` has.
-pub(crate) fn highest(vfs: &impl Vfs) -> Result<u64, FolderError> {
-    let names = vfs.list(Some(&own(&[KEPT]))).map_err(FolderError::Disk)?;
-    let numbers = names.iter().filter_map(|(name, _)| {
-        let name = std::str::from_utf8(name).ok()?;
-        u64::from_str_radix(name, 16).ok().filter(|number| *number < u64::MAX)
-    });
-    Ok(numbers.max().unwrap_or(0))
-}

@@ -27,8 +27,11 @@
 //!
 //! The file system may lose the last moments, the index its last transaction, in any combination. The index is committed only
 //! after a sync that follows the last rename it speaks of, so it is never ahead of the disk. When it is behind, a scan
-//! reports content that the core already knows, and the core answers with `confirm`. Tell the core's own log first, then
-//! [`Folder::flush`]: an operation must be durable before the index relies on it.
+//! reports content that the core already knows, and the core answers with `confirm`.
+//!
+//! Two orders are the core's to keep. [`Folder::flush`] comes between a scan and the operations made from it, so that nobody
+//! hears of bytes that a power cut could take back, and so that [`Folder::unconfirmed`] knows after a crash which edit an
+//! operation in the log was made from. And an operation is durable in the log before it is confirmed or applied here.
 //!
 //! # Limits
 //!
@@ -47,6 +50,7 @@ mod mem;
 mod path;
 mod place;
 mod record;
+mod recover;
 mod scan;
 mod source;
 mod vfs;
@@ -173,12 +177,14 @@ impl<F: Vfs> Folder<F> {
         }
         vfs.sync().map_err(FolderError::Disk)?;
         index.put_meta("marker", &marker)?;
-        index.reserve_sources(kept::highest(&vfs)?)?;
+        recover::recover(&vfs, &mut index)?;
         index.commit()?;
         let folds_case = vfs.stat(&RelPath::new(".COSYNC").map_err(|_| FolderError::RootMissing)?).is_ok();
         let mut rules = IgnoreRules::none();
         rules.refresh(&vfs);
-        let dirty = index.pending_removals()?.into_iter().collect();
+        // Scans come across edits by themselves, but not across removals: they are not listed anywhere.
+        let pending = index.pending()?.into_iter();
+        let dirty = pending.filter(|(_, entry)| !entry.is_present()).map(|(path, _)| path).collect();
         Ok(Self {
             vfs,
             index,
@@ -195,6 +201,18 @@ impl<F: Vfs> Folder<F> {
             apply_problems: BTreeMap::new(),
             unsynced: false,
         })
+    }
+
+    /// Edits that were reported before the last restart, or were about to be, and never confirmed; as the index has them,
+    /// without a look at the disk. Reads the whole index.
+    ///
+    /// To be asked once after opening, before the first scan: for each that the core finds in its own log (same path, content
+    /// and base), the confirmation was lost in a crash and is due again. The others can be left to the scan.
+    pub fn unconfirmed(&mut self) -> Result<Vec<LocalChange>, FolderError> {
+        let pending = self.index.pending()?.into_iter();
+        Ok(pending
+            .map(|(path, entry)| LocalChange { path, base: entry.versions, content: entry.content })
+            .collect())
     }
 
     /// The core took a local change, or found that it equals what it knows: `content` at `path` is `versions` from here on.
