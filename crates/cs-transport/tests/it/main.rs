@@ -1,3 +1,4 @@
 //! Everything that needs more than one module: two endpoints on the loopback, QUIC in virtual time, laws of the wire.
 
+mod quic;
 mod stories;
