@@ -6,6 +6,7 @@ mod arbiter;
 pub mod net;
 pub mod quic;
 pub mod rpc;
+pub mod stun;
 pub mod wire;
 
 pub use arbiter::{Arbiter, Verdict};

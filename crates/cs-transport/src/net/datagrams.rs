@@ -11,6 +11,7 @@ use super::event::{Event, RpcToken};
 use super::rpc::unix_ms;
 use super::socket::Side;
 use crate::rpc::{RateLimiter, ReplayFault, ReplayWindow, open_request};
+use crate::stun::{Class, Message, answer_binding};
 use crate::wire::{Answer, Datagram};
 
 /// How far the clock of who asks may be off, either way.
@@ -48,7 +49,25 @@ impl Service {
                     self.shared.tally.stray_answers.add();
                 }
             }
-            Datagram::Stun | Datagram::Quic | Datagram::Unknown => self.shared.tally.garbage.add(),
+            Datagram::Stun => self.handle_stun(&side),
+            Datagram::Quic | Datagram::Unknown => self.shared.tally.garbage.add(),
+        }
+    }
+
+    fn handle_stun(&mut self, side: &Side) {
+        let tally = &self.shared.tally;
+        let Ok(message) = Message::from_bytes(&side.bytes) else { return tally.garbage.add() };
+        if message.class() != Class::Request {
+            if !self.shared.bindings.answer(side.from, &message) {
+                tally.stray_answers.add();
+            }
+        } else if !self.limiter.admit(self.started.elapsed(), side.from) {
+            tally.rate_limited.add();
+        } else if let Some(answer) = answer_binding(&message, side.from) {
+            tally.stun_served.add();
+            self.shared.datagrams.send(side.from, answer);
+        } else {
+            tally.garbage.add();
         }
     }
 

@@ -21,6 +21,7 @@ use super::lanes::BULK_STREAMS;
 use super::peers::Peers;
 use super::rpc::{self, Calls, RpcError};
 use super::socket::{DatagramSender, SharedSocket};
+use super::stun::{self, Bindings};
 use crate::quic::{ClientCrypto, Entropy, QUIC_VERSION, ResetKey, ServerCrypto, TokenKey};
 use crate::wire::{Answer, Lane, MAX_MESSAGE};
 
@@ -65,6 +66,7 @@ pub(crate) struct Shared {
     pub(crate) events: EventSender,
     pub(crate) tally: Arc<Tally>,
     pub(crate) calls: Calls,
+    pub(crate) bindings: Bindings,
     pub(crate) dial_timeout: Duration,
     peers: Mutex<Peers>,
     handshakes: AtomicUsize,
@@ -117,6 +119,7 @@ impl Endpoint {
             events,
             tally,
             calls: Calls::default(),
+            bindings: Bindings::default(),
             dial_timeout: config.dial_timeout,
             peers: Mutex::new(Peers::new(me)),
             handshakes: AtomicUsize::new(0),
@@ -202,6 +205,15 @@ impl Endpoint {
         if let Ok(datagram) = token.slot.seal(Answer::Body(&answer)) {
             self.shared().datagrams.send(token.addr, datagram);
         }
+    }
+
+    /// Asks a STUN server (any node is one) from which address it sees this endpoint; repeats until `timeout`. The
+    /// answer also arrives as an [`Event::AddressObserved`](super::Event::AddressObserved).
+    ///
+    /// # Errors
+    /// [`RpcError::Timeout`].
+    pub async fn observe(&self, server: SocketAddr, timeout: Duration) -> Result<SocketAddr, RpcError> {
+        stun::observe(self.shared(), server, timeout).await
     }
 
     /// What happened so far, in numbers.

@@ -15,6 +15,7 @@ mod lanes;
 mod peers;
 mod rpc;
 mod socket;
+mod stun;
 
 pub use config::{BindError, EndpointConfig};
 pub use counters::Counters;

@@ -2,3 +2,4 @@
 
 mod quic;
 mod stories;
+mod vectors;
