@@ -80,7 +80,8 @@ impl fmt::Debug for Rights {
 
 impl fmt::Display for Rights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = [(Self::RELAY, "relay"), (Self::READ, "read"), (Self::WRITE, "write"), (Self::MANAGE, "manage")];
+        let names =
+            [(Self::RELAY, "relay"), (Self::READ, "read"), (Self::WRITE, "write"), (Self::MANAGE, "manage")];
         let mut first = true;
         for (_, name) in names.iter().filter(|(right, _)| self.contains(*right)) {
             if !first {
@@ -154,7 +155,9 @@ impl Area {
 
     /// Whether all of `other` lies in this area.
     pub fn contains(&self, other: &Self) -> bool {
-        self.prefix.is_prefix_of(&other.prefix) && self.from_ms <= other.from_ms && other.until_ms <= self.until_ms
+        self.prefix.is_prefix_of(&other.prefix)
+            && self.from_ms <= other.from_ms
+            && other.until_ms <= self.until_ms
     }
 
     /// Appends prefix, start and end; no end is written as 0, which no area ends at (rule ID-9).

@@ -175,7 +175,13 @@ impl<T: Signable> Unverified<T> {
     }
 
     fn claim(&self) -> Claim<'_> {
-        let (message, signature) = self.0.bytes.split_last_chunk().expect("from_bytes saw 64 bytes after the value");
-        Claim { signer: self.0.value.signer(), domain: T::DOMAIN, message, signature: Signature::from_bytes(*signature) }
+        let (message, signature) =
+            self.0.bytes.split_last_chunk().expect("from_bytes saw 64 bytes after the value");
+        Claim {
+            signer: self.0.value.signer(),
+            domain: T::DOMAIN,
+            message,
+            signature: Signature::from_bytes(*signature),
+        }
     }
 }

@@ -69,7 +69,8 @@ impl<'a> AuthorLog<'a> {
 
     /// Where the log first forks or goes backwards; at one place a fork weighs more.
     fn first_fault(&self, graph: &ControlGraph) -> Option<(u64, Reason)> {
-        let forks = self.names.iter().find(|(_, names)| names.len() > 1).map(|(seq, _)| (*seq, Reason::Forked));
+        let forks =
+            self.names.iter().find(|(_, names)| names.len() > 1).map(|(seq, _)| (*seq, Reason::Forked));
         let breaks = self.operations.values().filter(|op| self.is_broken(op, graph)).map(|op| op.seq).min();
         forks.into_iter().chain(breaks.map(|seq| (seq, Reason::Backwards))).min_by_key(|(seq, _)| *seq)
     }

@@ -108,7 +108,11 @@ impl ControlGraph {
         let mut parents = statement.heads.iter().chain(&statement.backlink);
         if let Some(missing) = parents.find(|parent| self.standing.history.find(parent).is_none()) {
             let missing = *missing;
-            return if self.early.put(missing, statement) { Ok(Inserted::Buffered) } else { Err(InsertError::Full) };
+            return if self.early.put(missing, statement) {
+                Ok(Inserted::Buffered)
+            } else {
+                Err(InsertError::Full)
+            };
         }
         let history = &self.standing.history;
         if history.entries().len() >= MAX_STATEMENTS || history.past_entries() >= MAX_PAST_ENTRIES {
@@ -192,7 +196,9 @@ impl ControlGraph {
 
     /// The grants of `holder` that new work may be done under.
     pub fn grants_of(&self, holder: &NodeId) -> Vec<(OpId, Holding)> {
-        self.live_grants(holder).map(|(at, holding)| (self.standing.history.statement(at).id(), holding)).collect()
+        self.live_grants(holder)
+            .map(|(at, holding)| (self.standing.history.statement(at).id(), holding))
+            .collect()
     }
 
     /// The grant under which `holder` may do this: of several the deepest in path, then the lowest id; the genesis for
@@ -201,9 +207,9 @@ impl ControlGraph {
         if self.root() == Some(*holder) {
             return Some(self.space.genesis());
         }
-        let fitting = self.live_grants(holder).filter(|(_, holding)| {
-            holding.area.covers(path, unix_ms) && holding.rights.contains(rights)
-        });
+        let fitting = self
+            .live_grants(holder)
+            .filter(|(_, holding)| holding.area.covers(path, unix_ms) && holding.rights.contains(rights));
         let ranked = fitting.map(|(at, holding)| {
             (core::cmp::Reverse(holding.area.prefix().depth()), self.standing.history.statement(at).id())
         });
@@ -212,7 +218,8 @@ impl ControlGraph {
 
     /// Every device with a right anywhere at some time, and the union of its rights, ascending.
     pub fn members(&self) -> Vec<(NodeId, Rights)> {
-        let mut members: BTreeMap<NodeId, Rights> = self.root().map(|root| (root, Rights::ALL)).into_iter().collect();
+        let mut members: BTreeMap<NodeId, Rights> =
+            self.root().map(|root| (root, Rights::ALL)).into_iter().collect();
         for (holder, _) in self.standing.holders() {
             for (_, holding) in self.live_grants(holder) {
                 let rights = members.entry(*holder).or_default();
@@ -225,12 +232,17 @@ impl ControlGraph {
     /// The chains of `holder` from the genesis down, each statement once and after what it builds on: what a stranger
     /// needs for [`super::check_credentials`].
     pub fn credentials(&self, holder: &NodeId) -> Vec<Signed<Statement>> {
-        let mut chain: Vec<At> = self.live_grants(holder).flat_map(|(at, _)| self.standing.chain(at)).collect();
+        let mut chain: Vec<At> =
+            self.live_grants(holder).flat_map(|(at, _)| self.standing.chain(at)).collect();
         // The genesis is number 0, and numbers go up from parents to children.
         chain.push(0);
         chain.sort_unstable();
         chain.dedup();
-        chain.into_iter().filter_map(|at| self.standing.history.entries().get(at)).map(|e| e.statement.clone()).collect()
+        chain
+            .into_iter()
+            .filter_map(|at| self.standing.history.entries().get(at))
+            .map(|e| e.statement.clone())
+            .collect()
     }
 
     /// What an operation is worth, judged by itself (rules ID-13, ID-15, ID-16). Costs a look-up for each head and one
@@ -264,7 +276,8 @@ impl ControlGraph {
     pub fn next_draft(&self, author: NodeId, action: Action, unix_ms: u64) -> Draft {
         let last = self.standing.history.last_of(&author).map(|at| self.standing.history.statement(at));
         let backlink = last.map(Signed::id);
-        let heads = self.standing.history.heads().filter(|head| Some(**head) != backlink).take(MAX_HEADS).copied();
+        let heads =
+            self.standing.history.heads().filter(|head| Some(**head) != backlink).take(MAX_HEADS).copied();
         Draft {
             space: Some(self.space),
             seq: last.map_or(0, |last| last.seq + 1),
@@ -302,7 +315,11 @@ impl ControlGraph {
                 _ => None,
             })
             .map(|(prefix, statement)| {
-                let seen = self.standing.history.find(&statement.id()).map(|at| self.standing.history.entry(at).past.size());
+                let seen = self
+                    .standing
+                    .history
+                    .find(&statement.id())
+                    .map(|at| self.standing.history.entry(at).past.size());
                 ((prefix, seen, statement.id()), statement)
             })
             .collect();

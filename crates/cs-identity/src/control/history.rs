@@ -190,12 +190,18 @@ impl History {
 
     /// Every statement of an author from a sequence number on.
     pub(crate) fn of_author_from(&self, author: &NodeId, seq: u64) -> impl Iterator<Item = At> {
-        self.logs.get(author).into_iter().flat_map(move |log| log.by_seq.range(seq..)).flat_map(|(_, all)| all).copied()
+        self.logs
+            .get(author)
+            .into_iter()
+            .flat_map(move |log| log.by_seq.range(seq..))
+            .flat_map(|(_, all)| all)
+            .copied()
     }
 
     /// Continues the lane of the backlink if that is its end, and opens a new one otherwise.
     fn place(&mut self, statement: &Signed<Statement>) -> Position {
-        let previous = statement.backlink.and_then(|backlink| self.find(&backlink)).map(|at| self.entries[at].position);
+        let previous =
+            statement.backlink.and_then(|backlink| self.find(&backlink)).map(|at| self.entries[at].position);
         if let Some(Position { lane, index }) = previous {
             let count = &mut self.lanes[lane as usize];
             if *count == index + 1 {

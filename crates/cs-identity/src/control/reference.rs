@@ -95,7 +95,9 @@ impl<'a> Model<'a> {
     fn accepts(&self, statement: &Signed<Statement>, past: &Ids) -> bool {
         let (author, unix_ms) = (statement.author, statement.unix_ms);
         let own = past.iter().filter(|id| self.accepted[*id].author == author);
-        if own.clone().any(|id| self.accepted[id].seq == statement.seq) || self.forks_by(past, &author, statement.seq) {
+        if own.clone().any(|id| self.accepted[id].seq == statement.seq)
+            || self.forks_by(past, &author, statement.seq)
+        {
             return false;
         }
         let root = BlindPath::root();
@@ -105,7 +107,9 @@ impl<'a> Model<'a> {
             Action::Grant { parent: Some(parent), .. } => {
                 let above = self.grant(parent).filter(|_| past.contains(parent));
                 let grant = statement.value().action.as_grant();
-                above.zip(grant).is_some_and(|(above, grant)| check_link(&author, unix_ms, &above, &grant).is_ok())
+                above
+                    .zip(grant)
+                    .is_some_and(|(above, grant)| check_link(&author, unix_ms, &above, &grant).is_ok())
                     && self.is_usable(past, *parent)
             }
             Action::Cut { grant, frontier, .. } => {
@@ -115,7 +119,9 @@ impl<'a> Model<'a> {
                     && past.iter().filter(|id| self.target(id) == Some(*grant)).count() < MAX_CUTS_OF_A_GRANT
             }
             Action::Endorse { .. } => self.may_say(past, author, Rights::WRITE, None, unix_ms),
-            Action::Policy { prefix, .. } => self.may_say(past, author, Rights::MANAGE, Some(prefix), unix_ms),
+            Action::Policy { prefix, .. } => {
+                self.may_say(past, author, Rights::MANAGE, Some(prefix), unix_ms)
+            }
             Action::Epoch { .. } => self.may_say(past, author, Rights::MANAGE, Some(&root), unix_ms),
             Action::Extension { .. } => self.may_say(past, author, Rights::NONE, None, unix_ms),
         }
@@ -129,18 +135,35 @@ impl<'a> Model<'a> {
 
     fn may_cut(&self, past: &Ids, author: NodeId, unix_ms: u64, target: OpId) -> bool {
         let Some(grant) = self.grant(&target) else { return false };
-        let above = |id: OpId| self.grant(&id).is_some_and(|g| g.holder == author) && self.is_usable(past, id);
+        let above =
+            |id: OpId| self.grant(&id).is_some_and(|g| g.holder == author) && self.is_usable(past, id);
         self.root() == Some(author)
             || self.chain(target).into_iter().any(above)
             || self.may_say(past, author, Rights::MANAGE, Some(grant.area.prefix()), unix_ms)
     }
 
-    fn may_say(&self, past: &Ids, author: NodeId, right: Rights, prefix: Option<&BlindPath>, unix_ms: u64) -> bool {
+    fn may_say(
+        &self,
+        past: &Ids,
+        author: NodeId,
+        right: Rights,
+        prefix: Option<&BlindPath>,
+        unix_ms: u64,
+    ) -> bool {
         self.root() == Some(author)
-            || past.iter().any(|id| self.entitles(id, author, right, prefix, unix_ms) && self.is_usable(past, *id))
+            || past
+                .iter()
+                .any(|id| self.entitles(id, author, right, prefix, unix_ms) && self.is_usable(past, *id))
     }
 
-    fn entitles(&self, id: &OpId, author: NodeId, right: Rights, prefix: Option<&BlindPath>, unix_ms: u64) -> bool {
+    fn entitles(
+        &self,
+        id: &OpId,
+        author: NodeId,
+        right: Rights,
+        prefix: Option<&BlindPath>,
+        unix_ms: u64,
+    ) -> bool {
         self.grant(id).is_some_and(|grant| {
             grant.holder == author
                 && grant.rights.contains(right)
@@ -160,7 +183,9 @@ impl<'a> Model<'a> {
     fn cuts_on(&self, view: &Ids, grant: OpId) -> Vec<OpId> {
         let chain = self.chain(grant);
         let hits = |id: &&OpId| match &self.accepted[*id].value().action {
-            Action::Cut { grant: target, cascade, .. } => *target == grant || *cascade && chain.contains(target),
+            Action::Cut { grant: target, cascade, .. } => {
+                *target == grant || *cascade && chain.contains(target)
+            }
             _ => false,
         };
         view.iter().filter(hits).copied().collect()
@@ -168,7 +193,9 @@ impl<'a> Model<'a> {
 
     fn frontier(&self, cut: &OpId, author: &NodeId) -> Option<&'a Frontier> {
         match &self.accepted[cut].value().action {
-            Action::Cut { frontier, .. } => frontier.iter().find(|(a, _)| a == author).map(|(_, frontier)| frontier),
+            Action::Cut { frontier, .. } => {
+                frontier.iter().find(|(a, _)| a == author).map(|(_, frontier)| frontier)
+            }
             _ => None,
         }
     }
@@ -219,7 +246,11 @@ impl<'a> Model<'a> {
             cuts.iter().filter(|cut| past.contains(*cut) || !log.keeps(self, cut, false)).copied().collect();
         let void = !genesis && !self.is_sound(&self.everything, op.grant);
         if (void || !blocking.is_empty()) && !self.is_endorsed(op, &blocking) {
-            return Verdict::Quarantined(if blocking.is_empty() { Reason::ChainVoid } else { Reason::Revoked });
+            return Verdict::Quarantined(if blocking.is_empty() {
+                Reason::ChainVoid
+            } else {
+                Reason::Revoked
+            });
         }
         let adopted = self.endorsers(op).any(|endorsement| self.accepted[&endorsement].author != op.author);
         match log.fault(self) {
@@ -257,7 +288,10 @@ impl<'a> Model<'a> {
                 && if self.root() == Some(author) {
                     self.counts(&self.everything, id, None)
                 } else {
-                    self.pasts[id].iter().filter(writes).any(|grant| self.counts(&self.everything, id, Some(*grant)))
+                    self.pasts[id]
+                        .iter()
+                        .filter(writes)
+                        .any(|grant| self.counts(&self.everything, id, Some(*grant)))
                 }
         })
     }
@@ -270,7 +304,8 @@ impl<'a> Model<'a> {
             && blocking.iter().all(seen)
             && self.chain(op.grant).iter().all(|link| {
                 let Some(grant) = self.grant(link) else { return false };
-                let cuts = grant.parent.map_or_else(Vec::new, |parent| self.cuts_on(&self.everything, parent));
+                let cuts =
+                    grant.parent.map_or_else(Vec::new, |parent| self.cuts_on(&self.everything, parent));
                 let (author, seq) = (self.accepted[link].author, self.accepted[link].seq);
                 let thawed = !self.is_frozen(&self.everything, link, &cuts)
                     || endorsers.iter().any(|id| self.forks_by(&self.pasts[id], &author, seq));
@@ -331,7 +366,8 @@ impl<'a> Log<'a> {
             }
         }
         let fork = names.into_iter().find(|(_, names)| names.len() > 1).map(|(seq, _)| (seq, Reason::Forked));
-        let broken = self.operations.iter().filter(|op| self.goes_backwards(model, op)).map(|op| op.seq).min();
+        let broken =
+            self.operations.iter().filter(|op| self.goes_backwards(model, op)).map(|op| op.seq).min();
         let faults = fork.into_iter().chain(broken.map(|seq| (seq, Reason::Backwards)));
         faults.filter(|(seq, _)| *seq <= self.op.seq).min_by_key(|(seq, _)| *seq).map(|(_, reason)| reason)
     }
@@ -344,7 +380,8 @@ impl<'a> Log<'a> {
             return false;
         };
         let pasts = model.past_of(previous.heads.iter()).zip(model.past_of(op.heads.iter()));
-        let forgets = op.heads != previous.heads && pasts.is_some_and(|(before, now)| !before.is_subset(&now));
+        let forgets =
+            op.heads != previous.heads && pasts.is_some_and(|(before, now)| !before.is_subset(&now));
         previous.seq + 1 != op.seq || op.unix_ms < previous.unix_ms || forgets
     }
 }

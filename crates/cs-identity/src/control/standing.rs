@@ -182,7 +182,9 @@ impl Standing {
     fn settle_below(&mut self, grant: At) {
         let mut open: Vec<At> = self.grants.get(&grant).map_or_else(Vec::new, |link| link.children.clone());
         while let Some(at) = open.pop() {
-            let Some((parent, children)) = self.grants.get(&at).map(|link| (link.parent, link.children.clone())) else {
+            let Some((parent, children)) =
+                self.grants.get(&at).map(|link| (link.parent, link.children.clone()))
+            else {
                 continue;
             };
             let above = parent.and_then(|parent| Some((parent, self.grants.get(&parent)?.bonds.clone())));
@@ -294,9 +296,15 @@ impl Standing {
 
     fn judge_grant(&self, candidate: &Candidate) -> Result<(), StatementFault> {
         let Candidate { statement, past } = candidate;
-        let Some(grant) = statement.value().action.as_grant() else { return Err(StatementFault::NoSuchGrant) };
+        let Some(grant) = statement.value().action.as_grant() else {
+            return Err(StatementFault::NoSuchGrant);
+        };
         let Some(parent_id) = grant.parent else {
-            return if self.root() == Some(statement.author) { Ok(()) } else { Err(StatementFault::NoAuthority) };
+            return if self.root() == Some(statement.author) {
+                Ok(())
+            } else {
+                Err(StatementFault::NoAuthority)
+            };
         };
         let (at, parent) = self.grant_in(past, &parent_id).ok_or(StatementFault::NoSuchGrant)?;
         check_link(&statement.author, statement.unix_ms, &parent, &grant)?;
@@ -325,7 +333,11 @@ impl Standing {
     }
 
     fn check_mark(&self, past: &Past, author: &NodeId, mark: Mark) -> Result<(), StatementFault> {
-        let entry = self.history.find(&mark.id).map(|at| self.history.entry(at)).ok_or(StatementFault::BadFrontier)?;
+        let entry = self
+            .history
+            .find(&mark.id)
+            .map(|at| self.history.entry(at))
+            .ok_or(StatementFault::BadFrontier)?;
         let matches = entry.statement.author == *author && entry.statement.seq == mark.seq;
         if matches && past.contains(entry.position) { Ok(()) } else { Err(StatementFault::BadFrontier) }
     }
@@ -333,7 +345,8 @@ impl Standing {
     /// The root, an issuer above the grant, its holder, or a manager of all of its prefix.
     fn may_cut(&self, author: NodeId, unix_ms: u64, past: &Past, target: At) -> bool {
         let view = View::Past(past);
-        let held = |at: At| self.grant(at).is_some_and(|grant| grant.holder == author) && self.may_use(view, at);
+        let held =
+            |at: At| self.grant(at).is_some_and(|grant| grant.holder == author) && self.may_use(view, at);
         self.root() == Some(author)
             || self.chain(target).into_iter().any(held)
             || self.grant(target).is_some_and(|grant| {
@@ -342,9 +355,18 @@ impl Standing {
     }
 
     /// Whether some grant in the past entitles the author.
-    fn may_say(&self, past: &Past, author: &NodeId, right: Rights, prefix: Option<&BlindPath>, unix_ms: u64) -> bool {
+    fn may_say(
+        &self,
+        past: &Past,
+        author: &NodeId,
+        right: Rights,
+        prefix: Option<&BlindPath>,
+        unix_ms: u64,
+    ) -> bool {
         self.root() == Some(*author)
-            || self.entitling(past, author, right, prefix, unix_ms).any(|at| self.may_use(View::Past(past), at))
+            || self
+                .entitling(past, author, right, prefix, unix_ms)
+                .any(|at| self.may_use(View::Past(past), at))
     }
 
     fn entitling(
@@ -418,7 +440,8 @@ impl Standing {
             Err(reason) => return Verdict::Quarantined(reason),
         };
         let Some(link) = self.grants.get(&grant) else { return Verdict::Quarantined(Reason::NoSuchGrant) };
-        let revoked = link.cuts.iter().chain(link.bonds.cascading.iter()).any(|&cut| self.blocks(cut, op, branch));
+        let revoked =
+            link.cuts.iter().chain(link.bonds.cascading.iter()).any(|&cut| self.blocks(cut, op, branch));
         let reason = match (revoked, link.bonds.void) {
             (false, false) => return Verdict::Valid,
             (true, _) => Reason::Revoked,
@@ -478,10 +501,13 @@ impl Standing {
 
     /// Whether a cut that binds the operation's grant vouches for exactly this operation, by its branch.
     pub(crate) fn is_sealed(&self, op: &OpFacts, branch: &Branch<'_>) -> bool {
-        let Some(link) = self.history.find(&op.grant).and_then(|at| self.grants.get(&at)) else { return false };
+        let Some(link) = self.history.find(&op.grant).and_then(|at| self.grants.get(&at)) else {
+            return false;
+        };
         let mut binding = link.cuts.iter().chain(link.bonds.cascading.iter());
         binding.any(|&cut| {
-            let Some(DataFrontier::Listed(documents)) = self.frontier(cut, &op.author).map(|frontier| &frontier.data)
+            let Some(DataFrontier::Listed(documents)) =
+                self.frontier(cut, &op.author).map(|frontier| &frontier.data)
             else {
                 return false;
             };

@@ -63,7 +63,14 @@ pub struct Draft {
 impl Draft {
     /// The first statement of a new space.
     pub const fn genesis(nonce: [u8; 16], unix_ms: u64) -> Self {
-        Self { space: None, seq: 0, backlink: None, heads: Vec::new(), unix_ms, action: Action::Genesis { nonce } }
+        Self {
+            space: None,
+            seq: 0,
+            backlink: None,
+            heads: Vec::new(),
+            unix_ms,
+            action: Action::Genesis { nonce },
+        }
     }
 }
 

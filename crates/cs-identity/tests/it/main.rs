@@ -1,5 +1,6 @@
 //! The integration tests of cs-identity.
 
+mod laws;
 mod properties;
 mod stories;
 mod vectors;

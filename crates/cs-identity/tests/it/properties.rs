@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cs_identity::control::{
-    Action, AuthorLog, ControlGraph, DataFrontier, Frontier, Mark, OpFacts, Reason, Statement, Verdict, authorise,
+    Action, AuthorLog, ControlGraph, DataFrontier, Frontier, Mark, OpFacts, Reason, Statement, Verdict,
+    authorise,
 };
 use cs_identity::{Area, OpId, Rights, Signed};
 use proptest::prelude::*;
@@ -50,15 +51,20 @@ fn play_step(world: &mut World, step: Step, now: u64) {
     let Step { kind, who, a, b, c } = step;
     let device = usize::from(who);
     let ids: Vec<OpId> = world.devices[device].graph.ids().collect();
-    let grants: Vec<OpId> = ids.iter().copied().filter(|id| grant_holder(world, device, id).is_some()).collect();
-    let own: Vec<OpId> =
-        grants.iter().copied().filter(|id| grant_holder(world, device, id) == Some(world.id(device))).collect();
+    let grants: Vec<OpId> =
+        ids.iter().copied().filter(|id| grant_holder(world, device, id).is_some()).collect();
+    let own: Vec<OpId> = grants
+        .iter()
+        .copied()
+        .filter(|id| grant_holder(world, device, id) == Some(world.id(device)))
+        .collect();
     let action = match kind {
         0..=5 => {
             let parent = if device == 0 { None } else { pick(&own, a) };
             let more = if b % 5 == 0 { Rights::NONE } else { Rights::WRITE };
             let rights = Rights::from_bits(1 + b % 15).unwrap() | more;
-            let area = Area::new(path(&[[1, 2][usize::from(a) % 2]][..usize::from(c) % 2]), 0, u64::MAX).unwrap();
+            let area =
+                Area::new(path(&[[1, 2][usize::from(a) % 2]][..usize::from(c) % 2]), 0, u64::MAX).unwrap();
             let holder = world.id(usize::from(b) % usize::from(DEVICES));
             Some(Action::Grant { parent, holder, area, rights, depth: 6_u8.saturating_sub(c % 8) })
         }
@@ -99,7 +105,8 @@ fn cut(world: &World, device: usize, grant: OpId, b: u8, c: u8) -> Action {
         let (author, mut kept) = world.frontier(device, of);
         let known: Vec<&Signed<Statement>> = graph.statements().filter(|s| s.author == author).collect();
         if b & 32 != 0 {
-            kept.control = known.get(usize::from(c) % known.len().max(1)).map(|s| Mark { seq: s.seq, id: s.id() });
+            kept.control =
+                known.get(usize::from(c) % known.len().max(1)).map(|s| Mark { seq: s.seq, id: s.id() });
         }
         if b & 64 != 0 {
             kept.data = DataFrontier::ClaimedBefore(2000 + 4 * u64::from(c));
@@ -133,7 +140,8 @@ fn write(world: &mut World, device: usize, own: &[OpId], grants: &[OpId], step: 
     let (earlier, op) = world.operations.split_at_mut(index);
     let op = &mut op[0];
     if step.c % 16 == 9
-        && let Some(other) = earlier.iter().filter(|e| e.author == op.author && e.document == op.document).next_back()
+        && let Some(other) =
+            earlier.iter().filter(|e| e.author == op.author && e.document == op.document).next_back()
     {
         (op.seq, op.backlink) = (other.seq, other.backlink);
     }
@@ -221,12 +229,17 @@ fn random_histories_reach_every_verdict() {
     for _ in 0..300 {
         let world = play(&steps(100).new_tree(&mut runner).unwrap().current());
         let graph = graph_of(&world, &world.statements);
-        let plain: Vec<_> = world.statements.iter()
-            .filter(|s| !matches!(s.value().action, Action::Endorse { .. })).cloned().collect();
+        let plain: Vec<_> = world
+            .statements
+            .iter()
+            .filter(|s| !matches!(s.value().action, Action::Endorse { .. }))
+            .cloned()
+            .collect();
         let without = verdicts(&graph_of(&world, &plain), &world.operations);
         for (id, verdict) in verdicts(&graph, &world.operations) {
             *seen.entry(verdict).or_default() += 1;
-            lifted += usize::from(verdict == Verdict::Valid && matches!(without[&id], Verdict::Quarantined(_)));
+            lifted +=
+                usize::from(verdict == Verdict::Valid && matches!(without[&id], Verdict::Quarantined(_)));
         }
     }
     let reasons = [

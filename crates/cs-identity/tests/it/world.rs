@@ -38,7 +38,11 @@ impl World {
             assert_eq!(graph.insert(genesis.clone()), Ok(Inserted::New));
             Device { key: key(n), graph }
         };
-        Self { devices: (0..devices).map(device).collect(), statements: vec![genesis.clone()], operations: vec![] }
+        Self {
+            devices: (0..devices).map(device).collect(),
+            statements: vec![genesis.clone()],
+            operations: vec![],
+        }
     }
 
     pub(crate) fn id(&self, device: usize) -> NodeId {
@@ -57,7 +61,12 @@ impl World {
     }
 
     /// As `say`, but in place of the device's last statement: a fork.
-    pub(crate) fn say_instead(&mut self, device: usize, unix_ms: u64, action: Action) -> Result<OpId, InsertError> {
+    pub(crate) fn say_instead(
+        &mut self,
+        device: usize,
+        unix_ms: u64,
+        action: Action,
+    ) -> Result<OpId, InsertError> {
         let author = self.id(device);
         let graph = &self.devices[device].graph;
         let mut draft = graph.next_draft(author, action, unix_ms);
@@ -107,9 +116,20 @@ impl World {
     }
 
     /// The facts of the device's next operation in a document under a grant.
-    pub(crate) fn write(&mut self, device: usize, grant: OpId, document: u8, at: &[u8], unix_ms: u64) -> OpFacts {
+    pub(crate) fn write(
+        &mut self,
+        device: usize,
+        grant: OpId,
+        document: u8,
+        at: &[u8],
+        unix_ms: u64,
+    ) -> OpFacts {
         let author = self.id(device);
-        let last = self.operations.iter().filter(|op| op.author == author && op.document == [document; 16]).next_back();
+        let last = self
+            .operations
+            .iter()
+            .filter(|op| op.author == author && op.document == [document; 16])
+            .next_back();
         let facts = OpFacts {
             id: OpId::of(&(self.operations.len() as u64).to_le_bytes()),
             author,
