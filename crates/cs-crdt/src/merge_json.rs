@@ -34,6 +34,7 @@ impl Transaction<'_> {
             }
             (Some(Kind::Counter), Value::Scalar(Scalar::Int(number))) => self.merge_counter(hops, *number),
             (Some(_), _) if self.shows(hops, want) => Ok(()),
+            (None, Value::Scalar(Scalar::Null)) if hops.is_empty() => Ok(()),
             _ => self.replace(hops, want),
         }
     }

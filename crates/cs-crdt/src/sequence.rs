@@ -147,11 +147,13 @@ impl<C: Items> Sequence<C> {
     /// Where `dot` is: a logarithm, and a walk through one chunk.
     fn place(&self, dot: Dot) -> Option<Place> {
         let (start, id) = self.index.range(..=dot).next_back()?;
+        if start.actor != dot.actor {
+            return None;
+        }
         let chunk = self.chunks.get(*id)?;
         let span = chunk.spans.iter().position(|span| span.id == *start)?;
         let offset = u32::try_from(dot.counter - start.counter).ok()?;
-        let fits = start.actor == dot.actor && offset < chunk.spans.get(span)?.items.len();
-        fits.then_some(Place { rank: chunk.rank, span, offset })
+        (offset < chunk.spans.get(span)?.items.len()).then_some(Place { rank: chunk.rank, span, offset })
     }
 
     /// The item run that holds `dot` and the offset of `dot` in it.

@@ -1,3 +1,7 @@
 //! Integration tests of the crate.
 
+mod differential;
+mod histories;
+mod hostile;
+mod properties;
 mod stories;
