@@ -11,6 +11,7 @@ mod datagrams;
 mod dial;
 mod endpoint;
 mod event;
+mod lan;
 mod lanes;
 mod peers;
 mod rpc;
@@ -21,6 +22,7 @@ pub use config::{BindError, EndpointConfig};
 pub use counters::Counters;
 pub use endpoint::Endpoint;
 pub use event::{DialFault, DialId, Event, Events, RpcToken, SessionEnd, SessionGone, SessionId};
+pub use lan::{LanDiscovery, LanError, LanEvent};
 pub use rpc::RpcError;
 
 pub use crate::wire::Lane;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use cs_identity::{NodeId, SecretKey};
 use cs_transport::net::{
-    DialFault, Endpoint, EndpointConfig, Event, Events, Lane, RpcError, SessionEnd, SessionId,
+    DialFault, Endpoint, EndpointConfig, Event, Events, LanDiscovery, LanEvent, Lane, RpcError, SessionEnd,
+    SessionId,
 };
 
 /// Far above what anything here takes; only a failure waits this long.
@@ -408,4 +409,33 @@ async fn one_endpoint_serves_both_address_families() {
         one.down().await;
         two.down().await;
     }
+}
+
+// TP-16
+#[tokio::test]
+async fn nodes_on_one_link_find_each_other_by_mdns() {
+    let [one, two] = [41, 42].map(|seed| SecretKey::from_bytes([seed; 32]).node_id());
+    let (Ok(mut listener), Ok(announcer)) =
+        (LanDiscovery::start(one, None, &[]), LanDiscovery::start(two, Some(4242), &[("role", "test")]))
+    else {
+        println!("no mDNS on this machine: nothing to check");
+        return;
+    };
+    let found = async {
+        loop {
+            match listener.recv().await.expect("discovery lives") {
+                LanEvent::Found { peer, addrs, txt } if peer == two => return (addrs, txt),
+                _ => {}
+            }
+        }
+    };
+    let Ok((addrs, txt)) = tokio::time::timeout(PATIENCE / 4, found).await else {
+        println!("multicast does not pass on this machine: nothing to check");
+        return;
+    };
+    assert!(!addrs.is_empty() && addrs.iter().all(|addr| addr.port() == 4242), "{addrs:?}");
+    assert_eq!(txt.get("role").map(Vec::as_slice), Some(&b"test"[..]));
+    drop(announcer);
+    let lost = async { while listener.recv().await != Some(LanEvent::Lost { peer: two }) {} };
+    tokio::time::timeout(PATIENCE, lost).await.expect("the farewell is heard");
 }
