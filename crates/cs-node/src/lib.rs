@@ -2,10 +2,20 @@
 
 mod agent;
 pub mod api;
+mod clock;
 pub mod core;
+mod driver;
 pub mod folder;
+mod folders;
+mod home;
+pub mod http;
 mod json;
 pub mod ticket;
 pub mod wire;
 
 pub use agent::Agent;
+pub use driver::{Driver, Handle, Options, StartError};
+pub use home::Home;
+pub fn serve_api(home: &Home, handle: Handle) {
+    tokio::spawn(http::serve(http::listen(&home.socket()).unwrap(), handle));
+}

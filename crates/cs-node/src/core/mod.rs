@@ -201,6 +201,12 @@ impl<D: Disk> NodeCore<D> {
         self.host.outbox.pop_front()
     }
 
+    /// Writes the store's index out, for a quick next start. The last call to a node.
+    pub fn close(mut self) {
+        // Whatever fails here is made up for by the next start, from the log.
+        let _ = self.store.commit().and_then(|()| self.store.checkpoint());
+    }
+
     /// The next deadline; after `handle_timeout(now)` it is later than `now`.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
