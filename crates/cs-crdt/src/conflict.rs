@@ -1,4 +1,4 @@
-//! Reading a document: its value, its conflicts.
+//! Reading a document: its value, its conflicts (CRDT-7).
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 

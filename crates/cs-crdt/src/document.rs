@@ -124,6 +124,7 @@ impl Document {
         Ok(applied)
     }
 
+    /// Whether all that the change mentions was applied, and its author's earlier dots (CRDT-1).
     fn standing(&self, change: &Change) -> Standing {
         let known = |actor: &Actor| self.actors.find(actor).map_or(0, |index| self.context.last(index));
         let (first, last) = change.counters();

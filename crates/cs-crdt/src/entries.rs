@@ -1,6 +1,6 @@
 //! A small map from dots, made for the usual case of exactly one.
 
-use alloc::{boxed::Box, collections::BTreeMap};
+use alloc::collections::BTreeMap;
 use core::mem;
 
 use crate::{
@@ -15,7 +15,7 @@ pub(crate) enum Entries<V> {
     #[default]
     Empty,
     One(Dot, V),
-    Many(Box<BTreeMap<Dot, V>>),
+    Many(BTreeMap<Dot, V>),
 }
 
 impl<V> Entries<V> {
@@ -34,9 +34,7 @@ impl<V> Entries<V> {
     pub(crate) fn insert(&mut self, dot: Dot, value: V) {
         *self = match mem::take(self) {
             Self::Empty => Self::One(dot, value),
-            Self::One(first, old) if first != dot => {
-                Self::Many(Box::new(BTreeMap::from([(first, old), (dot, value)])))
-            }
+            Self::One(first, old) if first != dot => Self::Many(BTreeMap::from([(first, old), (dot, value)])),
             Self::One(..) => Self::One(dot, value),
             Self::Many(mut tree) => {
                 tree.insert(dot, value);
@@ -108,7 +106,7 @@ impl<V> Entries<V> {
         }
     }
 
-    /// A dot stays if both hold it, or if the side without it has not seen it.
+    /// A dot stays if both hold it, or if the side without it has not seen it (CRDT-8).
     pub(crate) fn join(&mut self, other: Self, ours: &Context, theirs: &Context) {
         self.retain(|dot| other.contains(dot) || !theirs.contains(dot));
         match other {
@@ -119,7 +117,7 @@ impl<V> Entries<V> {
                 }
             }
             Self::Many(tree) => {
-                for (dot, value) in *tree {
+                for (dot, value) in tree {
                     if !ours.contains(dot) {
                         self.insert(dot, value);
                     }

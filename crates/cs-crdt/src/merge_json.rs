@@ -1,4 +1,4 @@
-//! Making a document equal to a JSON value by few edits.
+//! Making a document equal to a JSON value by few edits (CRDT-7).
 
 use alloc::{string::String, vec::Vec};
 

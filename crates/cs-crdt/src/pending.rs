@@ -1,4 +1,4 @@
-//! Changes that came before what they build on.
+//! Changes that came before what they build on (CRDT-5).
 
 use alloc::{collections::BTreeMap, vec::Vec};
 

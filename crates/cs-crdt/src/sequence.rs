@@ -1,4 +1,4 @@
-//! The order of lists and text: Fugue, kept as state, in runs.
+//! The order of lists and text: Fugue, kept as state, in runs (CRDT-6).
 //!
 //! Every item names the neighbours it was inserted between. Items whose claims meet are ordered as YjsMod does
 //! ([reference-crdts](https://github.com/josephg/reference-crdts)), which is the order of `FugueMax`
@@ -183,7 +183,7 @@ impl<C: Items> Sequence<C> {
 
     /// Inserts a run between two items, `true` if it took effect. It does not if a neighbour is unknown, if the
     /// neighbours are not in this order, or if no replica can have seen them side by side: what lies between
-    /// two neighbours must have come later, so neither's own claim may reach across the other.
+    /// two neighbours must have come later, so neither's own claim may reach across the other (CRDT-4).
     pub(crate) fn insert(&mut self, run: Span<C>, actors: &Actors) -> bool {
         match self.destination(&run, actors) {
             Some(at) if run.items.len() > 0 => {

@@ -147,7 +147,7 @@ impl Sink {
     /// Marks: the number of them, and one byte each.
     fn marks(&mut self, marks: &Entries<()>) {
         put_u64(marks.len() as u64, &mut self.shape);
-        for (dot, ()) in self.canonical(marks.iter().map(|(dot, ())| (dot, ())).collect(), |entry| entry.0) {
+        for (dot, ()) in self.canonical(marks.iter().collect(), |entry| entry.0) {
             self.shape.push(0);
             self.dot(dot);
         }

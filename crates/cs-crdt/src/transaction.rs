@@ -1,6 +1,6 @@
 //! Local edits.
 
-use alloc::{string::String, vec::Vec};
+use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::{
@@ -398,7 +398,7 @@ impl Places {
     }
 }
 
-pub(crate) fn below(hops: &[Hop], key: &String) -> Result<Vec<Hop>, EditError> {
+pub(crate) fn below(hops: &[Hop], key: &str) -> Result<Vec<Hop>, EditError> {
     if key.len() > MAX_KEY_BYTES {
         return Err(EditError::TooLarge);
     }
@@ -406,7 +406,7 @@ pub(crate) fn below(hops: &[Hop], key: &String) -> Result<Vec<Hop>, EditError> {
         return Err(EditError::TooDeep);
     }
     let mut child = hops.to_vec();
-    child.push(Hop::Key(key.as_str().into()));
+    child.push(Hop::Key(key.into()));
     Ok(child)
 }
 

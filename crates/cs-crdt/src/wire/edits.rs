@@ -1,4 +1,4 @@
-//! Changes as bytes.
+//! Changes as bytes (CRDT-2).
 
 use alloc::{boxed::Box, vec::Vec};
 
