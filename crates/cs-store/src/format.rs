@@ -72,6 +72,15 @@ impl SegmentHeader {
         bytes
     }
 
+    /// Whether the bytes are a header of a format that this version does not know. A single rotten version byte is
+    /// told apart: with the known one in its place the header passes its check.
+    pub(crate) fn is_newer(bytes: &[u8; SEGMENT_HEADER as usize]) -> bool {
+        let (Some(magic), Some(version)) = (bytes.get(..7), bytes.get(7)) else { return false };
+        let mut ours = *bytes;
+        ours.split_at_mut(8).0.copy_from_slice(&SEGMENT_MAGIC);
+        magic == SEGMENT_MAGIC.split_at(7).0 && *version > 1 && Self::decode(&ours).is_none()
+    }
+
     /// `None` when the bytes are not a header of this format.
     pub(crate) fn decode(bytes: &[u8; SEGMENT_HEADER as usize]) -> Option<Self> {
         let header = Self {

@@ -51,34 +51,39 @@ pub(crate) struct Index {
     pending: Layer,
     /// Approximate heap bytes of `pending`.
     pending_bytes: usize,
-    /// The state as of the last checkpoint; `None` only inside one, since a reader keeps freed pages from reuse.
-    table: Option<TableHandle>,
+    /// `None` after a failure: redb refuses all work then until it is opened again.
+    stored: Option<Stored>,
+}
+
+/// What is in the file.
+struct Stored {
+    /// As of the last checkpoint; `None` only inside one, since a reader keeps freed pages from being used again.
+    table: Option<Table>,
     database: Database,
 }
 
-struct TableHandle(Table);
-
-impl core::fmt::Debug for TableHandle {
+impl core::fmt::Debug for Stored {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("TableHandle")
+        f.debug_struct("Stored").finish_non_exhaustive()
     }
 }
 
 impl Index {
     /// Opens the index in `file`, creating it in an empty one.
     pub(crate) fn open<F: DiskFile>(file: F, cache_bytes: usize) -> Result<Self, IndexFault> {
-        let database = Database::builder()
-            .set_cache_size(cache_bytes)
-            .create_with_backend(IndexFile::new(file))
-            .map_err(|_| IndexFault::Damaged)?;
-        let mut index =
-            Self { staged: Layer::new(), pending: Layer::new(), pending_bytes: 0, table: None, database };
-        match index.open_table() {
-            Ok(table) => index.table = Some(table),
-            // The only other reason is a table that does not exist yet; the write says if it is a worse one.
-            Err(_) => index.checkpoint()?,
-        }
-        Ok(index)
+        let stored = Some(Stored::open(file, cache_bytes)?);
+        Ok(Self { staged: Layer::new(), pending: Layer::new(), pending_bytes: 0, stored })
+    }
+
+    /// Opens the file again after a failure; the layers in memory stay.
+    pub(crate) fn reopen<F: DiskFile>(&mut self, file: F, cache_bytes: usize) -> Result<(), IndexFault> {
+        self.stored = None;
+        self.stored = Some(Stored::open(file, cache_bytes)?);
+        Ok(())
+    }
+
+    fn table(&self) -> Result<&Table, IndexFault> {
+        self.stored.as_ref().and_then(|stored| stored.table.as_ref()).ok_or(IndexFault::Damaged)
     }
 
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) {
@@ -94,8 +99,7 @@ impl Index {
         if let Some(value) = self.staged.get(key).or_else(|| self.pending.get(key)) {
             return Ok(value.as_ref().map(|value| read(value)));
         }
-        let Some(TableHandle(table)) = &self.table else { return Err(IndexFault::Damaged) };
-        Ok(table.get(key)?.map(|guard| read(guard.value())))
+        Ok(self.table()?.get(key)?.map(|guard| read(guard.value())))
     }
 
     pub(crate) fn contains(&self, key: &[u8]) -> Result<bool, IndexFault> {
@@ -104,10 +108,9 @@ impl Index {
 
     /// The entries with keys in `from..to`, ascending.
     pub(crate) fn scan(&self, from: &[u8], to: &[u8]) -> Result<Scan<'_>, IndexFault> {
-        let Some(TableHandle(table)) = &self.table else { return Err(IndexFault::Damaged) };
         let bounds = (Bound::Included(from), Bound::Excluded(to));
         Ok(Scan {
-            stored: Stored::new(table.range::<&[u8]>(from..to)?),
+            stored: StoredRange::new(self.table()?.range::<&[u8]>(from..to)?),
             pending: self.pending.range::<[u8], _>(bounds).peekable(),
             staged: self.staged.range::<[u8], _>(bounds).peekable(),
         })
@@ -130,7 +133,7 @@ impl Index {
     }
 
     fn is_certainly_unstored(&self, key: &[u8]) -> bool {
-        self.table.as_ref().is_some_and(|TableHandle(table)| matches!(table.get(key), Ok(None)))
+        self.table().is_ok_and(|table| matches!(table.get(key), Ok(None)))
     }
 
     pub(crate) fn drop_staged(&mut self) {
@@ -141,42 +144,60 @@ impl Index {
         self.pending_bytes
     }
 
-    /// Writes the pending layer into redb, durably. On an error the layer stays, and nothing is lost.
+    /// Writes the pending layer into redb, durably. On an error the layer stays, nothing is lost, and the file must be
+    /// opened again before it can be read.
     pub(crate) fn checkpoint(&mut self) -> Result<(), IndexFault> {
-        self.table = None;
-        let written = self.write_pending();
-        // Also after a failure: reads go on from the state before it.
-        self.table = Some(self.open_table()?);
-        written?;
+        let mut stored = self.stored.take().ok_or(IndexFault::Damaged)?;
+        stored.write(&self.pending)?;
+        self.stored = Some(stored);
         self.pending.clear();
         self.pending_bytes = 0;
         Ok(())
     }
+}
 
-    fn write_pending(&self) -> Result<(), IndexFault> {
+impl Stored {
+    fn open<F: DiskFile>(file: F, cache_bytes: usize) -> Result<Self, IndexFault> {
+        let database = Database::builder()
+            .set_cache_size(cache_bytes)
+            .create_with_backend(IndexFile::new(file))
+            .map_err(|error| IndexFault::from(redb::Error::from(error)))?;
+        let mut stored = Self { table: None, database };
+        match stored.open_table() {
+            Ok(table) => stored.table = Some(table),
+            // The only other reason is a table that does not exist yet; the write says if it is a worse one.
+            Err(_) => stored.write(&Layer::new())?,
+        }
+        Ok(stored)
+    }
+
+    fn write(&mut self, layer: &Layer) -> Result<(), IndexFault> {
+        self.table = None;
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::Immediate).map_err(|_| IndexFault::Damaged)?;
         transaction.set_quick_repair(true);
         {
             let mut table = transaction.open_table(TABLE)?;
-            for (key, value) in &self.pending {
+            for (key, value) in layer {
                 match value {
                     Some(value) => table.insert(&**key, &**value)?,
                     None => table.remove(&**key)?,
                 };
             }
         }
-        Ok(transaction.commit()?)
+        transaction.commit()?;
+        self.table = Some(self.open_table()?);
+        Ok(())
     }
 
-    fn open_table(&self) -> Result<TableHandle, IndexFault> {
-        Ok(TableHandle(self.database.begin_read()?.open_table(TABLE)?))
+    fn open_table(&self) -> Result<Table, IndexFault> {
+        Ok(self.database.begin_read()?.open_table(TABLE)?)
     }
 }
 
 /// Ascending entries of a range of the index, the layers merged.
 pub(crate) struct Scan<'a> {
-    stored: Stored,
+    stored: StoredRange,
     pending: core::iter::Peekable<btree_map::Range<'a, Bytes, Option<Bytes>>>,
     staged: core::iter::Peekable<btree_map::Range<'a, Bytes, Option<Bytes>>>,
 }
@@ -238,12 +259,12 @@ impl Scan<'_> {
 type Entry = (redb::AccessGuard<'static, &'static [u8]>, redb::AccessGuard<'static, &'static [u8]>);
 
 /// The range of redb with its head taken out for comparison.
-struct Stored {
+struct StoredRange {
     range: redb::Range<'static, &'static [u8], &'static [u8]>,
     current: Option<Entry>,
 }
 
-impl Stored {
+impl StoredRange {
     fn new(range: redb::Range<'static, &'static [u8], &'static [u8]>) -> Self {
         Self { range, current: None }
     }

@@ -44,6 +44,9 @@ impl<E: Into<OpenError>> From<E> for Stop {
 pub(crate) fn open<D: Disk>(disk: D, options: &OpenOptions) -> Result<Opened<D>, OpenError> {
     let mut options = options.clone();
     let mut found = Findings::default();
+    if options.rebuild_index && options.on_damage == OnDamage::Salvage {
+        found.kept.take_from(&disk, &options);
+    }
     loop {
         match Opening::new(&disk, &options).and_then(|opening| opening.run(&mut found)) {
             Ok((log, catalog)) => {
@@ -61,7 +64,9 @@ pub(crate) fn open<D: Disk>(disk: D, options: &OpenOptions) -> Result<Opened<D>,
                 return Err(OpenError::Corrupt(salvage::assess(&disk, damage)?));
             }
             Err(Stop::Damage(damage)) => {
-                found.kept.take_from(&disk, &options);
+                if !options.rebuild_index {
+                    found.kept.take_from(&disk, &options);
+                }
                 let salvaged = salvage::set_aside(&disk, damage, found.kept.salt.unwrap_or(options.salt))?;
                 found.rescued.extend(salvaged.rescued);
                 found.damage.extend(salvaged.damage);
@@ -266,7 +271,7 @@ impl<'a, D: Disk> Opening<'a, D> {
 
 /// A last segment that is no longer than its header, and has none that is sound, is one whose creation a crash cut
 /// short: nothing was in it. Its name must go, or the log would seem to end in a damaged segment.
-fn drop_unborn_segment<D: Disk>(disk: &D, segments: &mut Vec<u32>) -> io::Result<()> {
+fn drop_unborn_segment<D: Disk>(disk: &D, segments: &mut Vec<u32>) -> Result<(), OpenError> {
     let Some(last) = segments.last().copied() else { return Ok(()) };
     let (header, reader) = SegmentReader::open(disk.open(&segment_name(last))?, last)?;
     if header.is_none() && reader.size() <= SEGMENT_HEADER {
@@ -278,7 +283,7 @@ fn drop_unborn_segment<D: Disk>(disk: &D, segments: &mut Vec<u32>) -> io::Result
 }
 
 /// The salt of the first segment whose header is sound; all have the same.
-pub(crate) fn find_salt<D: Disk>(disk: &D, segments: &[u32]) -> io::Result<Option<[u8; 32]>> {
+pub(crate) fn find_salt<D: Disk>(disk: &D, segments: &[u32]) -> Result<Option<[u8; 32]>, OpenError> {
     for number in segments {
         if let (Some(header), _) = SegmentReader::open(disk.open(&segment_name(*number))?, *number)? {
             return Ok(Some(header.salt));

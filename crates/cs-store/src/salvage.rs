@@ -45,11 +45,8 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Reads the index once, before it is discarded. One that cannot be read gives nothing.
+    /// Reads the index before it is discarded. One that cannot be read gives nothing.
     pub(crate) fn take_from<D: Disk>(&mut self, disk: &D, options: &OpenOptions) {
-        if self.position.is_some() || options.rebuild_index {
-            return;
-        }
         let Ok(file) = disk.open(INDEX_NAME) else { return };
         let Some(catalog) = Index::open(file, options.cache_bytes).and_then(Catalog::new).ok() else {
             return;
@@ -79,7 +76,7 @@ pub(crate) fn finish_rewrites<D: Disk>(disk: &D) -> io::Result<()> {
 }
 
 /// Counts what salvage would save. Changes nothing.
-pub(crate) fn assess<D: Disk>(disk: &D, damage: Damage) -> io::Result<Damage> {
+pub(crate) fn assess<D: Disk>(disk: &D, damage: Damage) -> Result<Damage, OpenError> {
     if !segment_numbers(&disk.names()?).contains(&damage.segment) {
         return Ok(damage);
     }
@@ -89,7 +86,7 @@ pub(crate) fn assess<D: Disk>(disk: &D, damage: Damage) -> io::Result<Damage> {
 }
 
 /// Puts a segment of intact batches in the damaged one's place, durably.
-pub(crate) fn set_aside<D: Disk>(disk: &D, damage: Damage, salt: [u8; 32]) -> io::Result<Salvaged> {
+pub(crate) fn set_aside<D: Disk>(disk: &D, damage: Damage, salt: [u8; 32]) -> Result<Salvaged, OpenError> {
     let names = disk.names()?;
     let segments = segment_numbers(&names);
     let salt = find_salt(disk, &segments)?.unwrap_or(salt);
@@ -119,7 +116,7 @@ fn copy_intact<D: Disk>(
     new_name: &str,
     fallback: SegmentHeader,
     damage: Damage,
-) -> io::Result<Salvaged> {
+) -> Result<Salvaged, OpenError> {
     let number = fallback.number;
     let (found, mut reader) = SegmentReader::open(disk.open(&segment_name(number))?, number)?;
     let header = found.map_or(fallback, |found| SegmentHeader { generation: found.generation + 1, ..found });
@@ -237,7 +234,7 @@ impl<D: Disk> Writer<'_, D> {
 }
 
 /// The keys of the local facts that batches from `position` on set or removed.
-fn locals_since<D: Disk>(disk: &D, position: Position) -> io::Result<BTreeSet<Vec<u8>>> {
+fn locals_since<D: Disk>(disk: &D, position: Position) -> Result<BTreeSet<Vec<u8>>, OpenError> {
     let mut keys = BTreeSet::new();
     for number in segment_numbers(&disk.names()?).into_iter().filter(|number| *number >= position.segment) {
         let (_, reader) = SegmentReader::open(disk.open(&segment_name(number))?, number)?;

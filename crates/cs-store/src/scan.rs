@@ -1,6 +1,7 @@
 //! Reading a segment from the disk when the store opens: every batch verified, and what fails told apart (STORE-7).
 
 use crate::disk::DiskFile;
+use crate::fault::OpenError;
 use crate::format::{BATCH_HEADER, BatchHeader, SEGMENT_HEADER, SegmentHeader, find_batch_magic};
 use std::io;
 
@@ -26,12 +27,18 @@ pub(crate) struct SegmentReader<F> {
 
 impl<F: DiskFile> SegmentReader<F> {
     /// `None` in place of the header when it is missing, damaged or another segment's.
-    pub(crate) fn open(file: F, number: u32) -> io::Result<(Option<SegmentHeader>, Self)> {
-        let size = u32::try_from(file.size()?).map_err(|_| io::ErrorKind::InvalidData)?;
+    ///
+    /// # Errors
+    /// [`OpenError::Newer`], and what the disk says.
+    pub(crate) fn open(file: F, number: u32) -> Result<(Option<SegmentHeader>, Self), OpenError> {
+        let size = u32::try_from(file.size()?).map_err(|_| OpenError::Io(io::ErrorKind::InvalidData))?;
         let mut header = None;
         if size >= SEGMENT_HEADER {
             let mut bytes = [0; SEGMENT_HEADER as usize];
             file.read_at(0, &mut bytes)?;
+            if SegmentHeader::is_newer(&bytes) {
+                return Err(OpenError::Newer);
+            }
             header = SegmentHeader::decode(&bytes).filter(|header| header.number == number);
         }
         let salt = header.map_or([0; 32], |header| header.salt);

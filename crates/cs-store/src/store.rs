@@ -329,9 +329,18 @@ impl<D: Disk> Store<D> {
     fn write_index(&mut self) -> Result<(), StoreError> {
         let position = self.log.tail();
         self.log.seal()?;
-        self.catalog.checkpoint(position, self.log.salt())?;
-        self.checkpoint_at = self.options.checkpoint_bytes;
-        Ok(())
+        let written = self.catalog.checkpoint(position, self.log.salt());
+        match written {
+            Ok(()) => self.checkpoint_at = self.options.checkpoint_bytes,
+            Err(_) => self.reopen_index()?,
+        }
+        Ok(written?)
+    }
+
+    fn reopen_index(&mut self) -> Result<(), StoreError> {
+        let file =
+            self.log.disk().open(recovery::INDEX_NAME).map_err(|error| StoreError::Read(error.kind()))?;
+        Ok(self.catalog.index.reopen(file, self.options.cache_bytes)?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::make::{key, path, small, space};
 use cs_identity::{OpId, Signed};
-use cs_store::{IndexState, MemDisk, OpenError, Operation, Store, StoreError};
+use cs_store::{IndexState, MemDisk, OpenError, Operation, Refused, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
@@ -90,8 +90,14 @@ fn live(store: &mut Store<MemDisk>, chance: &mut Chance, acknowledged: &mut Mode
         match chance.below(12) {
             0..5 => {
                 let number = chance.below(pool().len() as u64) as usize;
-                store.stage_operation(&pool()[number]).unwrap();
-                staged.operations.insert(number);
+                match store.stage_operation(&pool()[number]) {
+                    Ok(_) => staged.operations.insert(number),
+                    // The power failed in a checkpoint, which does not concern the commit before it.
+                    Err(refused) => {
+                        assert_eq!(refused, Refused::IndexDamaged);
+                        return acknowledged.clone();
+                    }
+                };
             }
             5 => {
                 let key = vec![chance.below(6) as u8];
@@ -101,7 +107,9 @@ fn live(store: &mut Store<MemDisk>, chance: &mut Chance, acknowledged: &mut Mode
             }
             6 => {
                 let key = vec![chance.below(6) as u8];
-                store.remove_local(&key).unwrap();
+                if store.remove_local(&key).is_err() {
+                    return acknowledged.clone();
+                }
                 staged.locals.remove(&key);
             }
             7..11 => match store.commit() {

@@ -1,5 +1,5 @@
 use crate::make::{after, open, operation, path, small, space};
-use cs_store::{Disk, DiskFile, IndexState, MemDisk, OpenError, Staged, Store};
+use cs_store::{DirDisk, Disk, DiskFile, IndexState, MemDisk, OpenError, Staged, Store};
 
 #[test]
 fn what_is_committed_is_there_after_a_restart() {
@@ -111,4 +111,29 @@ fn a_power_cut_between_checkpoints_does_not_cost_the_index() {
         assert_eq!(recovery.index, IndexState::Opened, "seed {seed}");
         assert_eq!(store.operations(&space(1)).unwrap().count(), 2);
     }
+}
+
+#[test]
+fn a_directory_behaves_like_the_disk_in_memory() {
+    let directory = std::env::temp_dir().join(format!("cs-store-it-{}", std::process::id()));
+    let disk = DirDisk::new(&directory).unwrap();
+    let (mut store, recovery) = Store::open(disk.clone(), small()).unwrap();
+    assert_eq!(recovery.index, IndexState::Created);
+    assert_eq!(Store::open(disk.clone(), small()).err(), Some(OpenError::Locked));
+    let operations: Vec<_> = (0..100).map(|clock| operation(1, &[1], 1, clock)).collect();
+    for operation in &operations {
+        store.stage_operation(operation).unwrap();
+        store.commit().unwrap();
+    }
+    drop(store);
+    for expected in [IndexState::Opened, IndexState::Rebuilt] {
+        let (store, recovery) = Store::open(disk.clone(), small()).unwrap();
+        assert_eq!((recovery.index, recovery.damage.len()), (expected, 0));
+        let found: Vec<_> =
+            store.document_operations(&space(1), &[1; 16]).unwrap().map(Result::unwrap).collect();
+        assert!(found.iter().map(|(id, _)| *id).eq(operations.iter().map(|operation| operation.id())));
+        drop(store);
+        disk.remove("index").unwrap();
+    }
+    std::fs::remove_dir_all(directory).unwrap();
 }
