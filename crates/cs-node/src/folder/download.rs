@@ -123,6 +123,13 @@ impl Download {
     }
 }
 
+/// What a chunk turned out to be for one download.
+enum Stored {
+    Good,
+    /// Its length is not what the list says: the list lies, and the file can never be complete.
+    Mislabelled,
+}
+
 /// How a fetch begins.
 pub(crate) enum Fetch {
     /// Everything was here.
@@ -144,22 +151,28 @@ impl<F: Vfs> Folder<F> {
         for path in paths {
             let Some(mut download) = self.downloads.remove(&path) else { continue };
             let stored = self.store_chunk(&mut download, id, bytes);
-            let complete = download.missing().is_empty();
-            let is_list = matches!(download.stage, Stage::List { .. });
-            if let (Ok(()), true) = (&stored, complete) {
-                let fetch =
-                    if is_list { self.list_arrived(&path, download)? } else { self.finish(&path, download)? };
-                match fetch {
-                    Fetch::Complete => written.staged.push(path),
-                    Fetch::Needs(needs) => written.needs.push((path, needs)),
-                    Fetch::Refused(why) => {
-                        self.apply_problems.insert(path.clone(), why);
-                        written.refused.push((path, why));
-                    }
+            let fetch = match stored {
+                Ok(Stored::Mislabelled) => {
+                    self.discard(&download);
+                    Fetch::Refused(Why::BadChunkList)
                 }
-            } else {
-                self.downloads.insert(path, download);
-                stored?;
+                Ok(Stored::Good) if download.missing().is_empty() => match download.stage {
+                    Stage::List { .. } => self.list_arrived(&path, download)?,
+                    Stage::Data { .. } => self.finish(&path, download)?,
+                },
+                unfinished => {
+                    self.downloads.insert(path, download);
+                    unfinished?;
+                    continue;
+                }
+            };
+            match fetch {
+                Fetch::Complete => written.staged.push(path),
+                Fetch::Needs(needs) => written.needs.push((path, needs)),
+                Fetch::Refused(why) => {
+                    self.apply_problems.insert(path.clone(), why);
+                    written.refused.push((path, why));
+                }
             }
         }
         Ok(written)
@@ -323,7 +336,7 @@ impl<F: Vfs> Folder<F> {
         download: &mut Download,
         id: &ChunkId,
         bytes: &[u8],
-    ) -> Result<(), FolderError> {
+    ) -> Result<Stored, FolderError> {
         match &mut download.stage {
             Stage::List { have, missing } => {
                 if missing.remove(id) {
@@ -331,10 +344,9 @@ impl<F: Vfs> Folder<F> {
                 }
             }
             Stage::Data { missing, .. } => {
-                let Some((len, offsets)) = missing.get(id) else { return Ok(()) };
-                // A list may lie about the length of a chunk; then the file never gets complete, as it should be.
+                let Some((len, offsets)) = missing.get(id) else { return Ok(Stored::Good) };
                 if *len as usize != bytes.len() {
-                    return Err(FolderError::WrongChunk);
+                    return Ok(Stored::Mislabelled);
                 }
                 let write = self.vfs.open_or_create(&download.tmp).and_then(|file| {
                     offsets.iter().try_for_each(|offset| file.write_at(*offset, bytes))?;
@@ -345,7 +357,7 @@ impl<F: Vfs> Folder<F> {
                 missing.remove(id);
             }
         }
-        Ok(())
+        Ok(Stored::Good)
     }
 
     /// Every chunk is in the temporary file: gives it its permissions and time, and lets it wait for the flush.

@@ -30,6 +30,8 @@ pub enum Fault {
     Unwritable(RelPath),
     /// A program appends a byte to this file whenever it is read.
     GrowsWhenRead(RelPath),
+    /// A program appends a byte to this file the moment before something takes its place, once.
+    GrowsWhenReplaced(RelPath),
     /// Exchanging two names in one step is not supported, as on NFS.
     NoExchange,
 }
@@ -98,6 +100,11 @@ impl MemVfs {
     /// From now on this goes wrong.
     pub fn inject(&self, fault: Fault) {
         self.lock().faults.insert(fault);
+    }
+
+    /// Whether this still goes, or is still to go, wrong.
+    pub fn is_faulty(&self, fault: &Fault) -> bool {
+        self.lock().faults.contains(fault)
     }
 
     /// From now on nothing goes wrong.
@@ -436,6 +443,12 @@ impl Vfs for MemVfs {
             (Rename::NoReplace, None) => room,
             (Rename::Exchange, Some(name)) => name,
         };
+        for moved in [&from, &to] {
+            if state.faults.remove(&Fault::GrowsWhenReplaced(moved.clone())) {
+                let (inode, offset) = state.find(moved).map(|(number, inode)| (number, inode.data.len()))?;
+                state.perform(Op::Write { inode, offset, bytes: Arc::new(vec![b'+']) });
+            }
+        }
         state.perform(Op::Rename(from, to, how));
         Ok(())
     }

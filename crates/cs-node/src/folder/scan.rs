@@ -69,6 +69,13 @@ pub struct Scan<F: Vfs> {
     missing_sorted: bool,
     problems: BTreeMap<RelPath, Why>,
     summary: Summary,
+    unix_ms: u64,
+}
+
+impl<F: Vfs> Scan<F> {
+    fn note(&mut self, path: RelPath, why: Why) {
+        self.problems.insert(path, why);
+    }
 }
 
 #[derive(Debug)]
@@ -121,6 +128,7 @@ impl<F: Vfs> Folder<F> {
             missing_sorted: false,
             problems: BTreeMap::new(),
             summary: Summary::default(),
+            unix_ms: 0,
         })
     }
 
@@ -135,15 +143,16 @@ impl<F: Vfs> Folder<F> {
         budget: Budget,
         sink: Sink<'_>,
     ) -> Result<Step, FolderError> {
+        scan.unix_ms = unix_ms;
         let paths_end = scan.summary.paths.saturating_add(budget.paths as u64);
         let bytes_end = scan.summary.bytes.saturating_add(budget.bytes);
         while scan.summary.paths < paths_end && scan.summary.bytes < bytes_end {
             if let Some(reading) = scan.reading.take() {
-                self.read_on(scan, reading, bytes_end, unix_ms, sink)?;
+                self.read_on(scan, reading, bytes_end, sink)?;
             } else if let Some(work) = scan.work.pop() {
                 match work {
                     Work::Dir(dir) => self.scan_dir(scan, dir.as_ref())?,
-                    Work::Path(path, stat) => self.scan_path(scan, path, stat, unix_ms, sink)?,
+                    Work::Path(path, stat) => self.scan_path(scan, path, stat, sink)?,
                     Work::Probe(path) => self.probe(scan, path)?,
                 }
             } else if !self.report_missing(scan, sink)? {
@@ -198,7 +207,7 @@ impl<F: Vfs> Folder<F> {
                 }
             }
             Err(error) => {
-                scan.problems.insert(path, Why::Disk(error));
+                scan.note(path, Why::Disk(error));
             }
         }
         Ok(())
@@ -212,7 +221,7 @@ impl<F: Vfs> Folder<F> {
                 let why =
                     if error == VfsError::OtherFileSystem { Why::OtherFileSystem } else { Why::Disk(error) };
                 match dir {
-                    Some(dir) => drop(scan.problems.insert(dir.clone(), why)),
+                    Some(dir) => scan.note(dir.clone(), why),
                     None => return Err(FolderError::Disk(error)),
                 }
                 return Ok(());
@@ -226,7 +235,7 @@ impl<F: Vfs> Folder<F> {
                 Ok(path) => drop(found.insert(path, stat)),
                 Err(_) => {
                     if let Some(dir) = dir {
-                        scan.problems.insert(dir.clone(), Why::TooLarge);
+                        scan.note(dir.clone(), Why::TooLarge);
                     }
                 }
             }
@@ -274,37 +283,26 @@ impl<F: Vfs> Folder<F> {
         scan: &mut Scan<F>,
         path: RelPath,
         stat: Stat,
-        unix_ms: u64,
         sink: Sink<'_>,
     ) -> Result<(), FolderError> {
         if stat.foreign {
-            scan.problems.insert(path, Why::OtherFileSystem);
+            scan.note(path, Why::OtherFileSystem);
             return Ok(());
         }
         match stat.kind {
-            Kind::Special => drop(scan.problems.insert(path, Why::Special)),
+            Kind::Special => scan.note(path, Why::Special),
             Kind::Dir => {
-                self.found(scan, &path, stat, Content::Dir, FullList::default(), unix_ms, sink)?;
+                self.found(scan, &path, stat, Content::Dir, FullList::default(), sink)?;
                 scan.work.push(Work::Dir(Some(path)));
             }
             Kind::Symlink => match self.vfs.read_link(&path) {
                 Ok(target) if (1..=Content::MAX_TARGET).contains(&target.len()) => {
-                    self.found(
-                        scan,
-                        &path,
-                        stat,
-                        Content::Symlink { target },
-                        FullList::default(),
-                        unix_ms,
-                        sink,
-                    )?;
+                    self.found(scan, &path, stat, Content::Symlink { target }, FullList::default(), sink)?;
                 }
-                Ok(_) => drop(scan.problems.insert(path, Why::TooLarge)),
+                Ok(_) => scan.note(path, Why::TooLarge),
                 Err(error) => note_unreadable(scan, path, error),
             },
-            Kind::File if stat.size > Content::MAX_FILE_BYTES => {
-                drop(scan.problems.insert(path, Why::TooLarge))
-            }
+            Kind::File if stat.size > Content::MAX_FILE_BYTES => scan.note(path, Why::TooLarge),
             Kind::File => {
                 // A settled edit that only waits to be reported is not read again.
                 let entry = self.index.entry(&path)?;
@@ -331,7 +329,6 @@ impl<F: Vfs> Folder<F> {
         scan: &mut Scan<F>,
         mut reading: Reading<F::File>,
         bytes_end: u64,
-        unix_ms: u64,
         sink: Sink<'_>,
     ) -> Result<(), FolderError> {
         let had = reading.chunker.read();
@@ -347,11 +344,11 @@ impl<F: Vfs> Folder<F> {
                 if after != Ok(reading.before) || size != reading.before.size {
                     scan.summary.unstable += 1;
                     self.dirty.insert(reading.path.clone());
-                    scan.problems.insert(reading.path, Why::Changing);
+                    scan.note(reading.path, Why::Changing);
                     return Ok(());
                 }
                 let (content, full) = self.file_content(&reading.before, list);
-                self.found(scan, &reading.path, reading.before, content, full, unix_ms, sink)?;
+                self.found(scan, &reading.path, reading.before, content, full, sink)?;
             }
         }
         Ok(())
@@ -364,7 +361,6 @@ impl<F: Vfs> Folder<F> {
     }
 
     /// `content` is what `path` holds. Records it, and reports it if it is news.
-    #[allow(clippy::too_many_arguments)]
     fn found(
         &mut self,
         scan: &mut Scan<F>,
@@ -372,11 +368,10 @@ impl<F: Vfs> Folder<F> {
         stat: Stat,
         mut content: Content,
         full: FullList,
-        unix_ms: u64,
         sink: Sink<'_>,
     ) -> Result<(), FolderError> {
         self.unsynced = true;
-        let racy = is_racy(&stat, unix_ms);
+        let racy = is_racy(&stat, scan.unix_ms);
         let mut entry = self.index.entry(path)?.unwrap_or_else(|| Entry::tombstone(Vec::new()));
         keep_exec(&mut content, &entry, &stat);
         if entry.content == Content::Dir && content != Content::Dir {
@@ -472,7 +467,7 @@ fn note_unreadable<F: Vfs>(scan: &mut Scan<F>, path: RelPath, error: VfsError) {
         VfsError::NotFound | VfsError::NotDirectory | VfsError::NotFile => Why::Changing,
         other => Why::Disk(other),
     };
-    scan.problems.insert(path, why);
+    scan.note(path, why);
 }
 
 /// On file systems that have no executable bit, what was written does not read back: the bit changed only if it changed since

@@ -3,7 +3,7 @@
 use super::RelPath;
 
 /// What kind of thing a path is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Kind {
     /// A regular file.
     File,
