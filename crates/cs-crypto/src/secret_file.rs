@@ -169,6 +169,8 @@ mod tests {
     fn a_file_cannot_ask_for_more_than_the_limits() {
         for (place, limit) in [(8, MAX_MEMORY_KIB), (12, MAX_PASSES), (16, MAX_LANES)] {
             let mut greedy = sealed();
+            // Enough memory for that many lanes, so that only the limit can refuse them.
+            greedy[8..12].copy_from_slice(&1024u32.to_le_bytes());
             greedy[place..place + 4].copy_from_slice(&(limit + 1).to_le_bytes());
             assert_eq!(open(b"correct horse", &greedy), Err(OpenError::Cost), "field at {place}");
         }

@@ -333,9 +333,6 @@ struct State {
 
 impl State {
     fn write(&mut self, payload: &[u8]) -> Result<Vec<u8>, HandshakeError> {
-        if payload.len() > MAX_MESSAGE {
-            return Err(HandshakeError::TooLong);
-        }
         let mut message = Vec::new();
         for token in self.protocol.pattern.tokens(self.index) {
             match token {

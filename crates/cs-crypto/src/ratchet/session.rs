@@ -367,3 +367,20 @@ impl<'a> Message<'a> {
         Ok(Self { initial, header, before_body, body })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // CRYPTO-16
+    #[test]
+    fn a_chain_forgets_how_it_came_to_a_message_key() {
+        let mut chain = Chain::new(Zeroizing::new([1; 32]), Zeroizing::new([2; 32]));
+        let before = chain.key.clone();
+        let (first, between, second) = (chain.advance(), chain.key.clone(), chain.advance());
+        let keys = [before, first, between, second, chain.key];
+        for (at, key) in keys.iter().enumerate() {
+            assert!(!keys[..at].contains(key), "{at}");
+        }
+    }
+}

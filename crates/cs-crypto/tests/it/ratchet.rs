@@ -2,7 +2,7 @@
 
 use cs_crypto::dh::public_key;
 use cs_crypto::ratchet::{
-    Bundle, Initial, MAX_SKIP, MAX_SKIPPED, RatchetError, RestoreError, STATE_LENGTH_MAX, Session,
+    Bundle, Initial, MAX_CHAINS, MAX_SKIP, MAX_SKIPPED, RatchetError, RestoreError, STATE_LENGTH_MAX, Session,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -219,6 +219,34 @@ fn the_keys_kept_for_lost_messages_are_bounded_and_the_oldest_go_first() {
     assert!(bob.open(b"", lost.last().unwrap(), chance.draw()).is_err(), "once only");
 }
 
+// CRYPTO-17
+#[test]
+fn the_chains_with_lost_messages_are_bounded_and_the_oldest_is_forgotten() {
+    let mut chance = Chance::new(11);
+    let (mut alice, mut bob) = settled(&mut chance);
+    let mut lost = Vec::new();
+    for _ in 0..=MAX_CHAINS {
+        lost.push(alice.seal(b"", b"lost").unwrap());
+        let heard = alice.seal(b"", b"heard").unwrap();
+        bob.open(b"", &heard, chance.draw()).unwrap();
+        round_trip(&mut alice, &mut bob, &mut chance);
+    }
+    let opened: Vec<bool> =
+        lost.iter().map(|message| bob.open(b"", message, chance.draw()).is_ok()).collect();
+    assert!(!opened[0]);
+    assert!(opened[1..].iter().all(|&opened| opened));
+}
+
+// CRYPTO-16
+#[test]
+fn what_travels_beside_a_message_is_authenticated() {
+    let mut chance = Chance::new(12);
+    let (mut alice, mut bob) = settled(&mut chance);
+    let message = alice.seal(b"beside", b"text").unwrap();
+    assert_eq!(bob.open(b"besides", &message, chance.draw()), Err(RatchetError::Forged));
+    assert_eq!(bob.open(b"beside", &message, chance.draw()).unwrap(), b"text");
+}
+
 // CRYPTO-18
 #[test]
 fn a_state_that_was_set_back_is_refused() {
@@ -250,6 +278,41 @@ fn states_have_one_encoding_and_neither_prefixes_nor_additions_are_taken() {
         }
         let longer = [&bytes[..], &[0]].concat();
         assert_eq!(Session::restore(&longer, 0).map(|_| ()), Err(RestoreError::Malformed));
+    }
+}
+
+/// A state without skipped keys, to which a test appends its own: the last byte is the number of chains.
+fn state_with(chains: &[Vec<u32>]) -> Vec<u8> {
+    let (_, bob) = settled(&mut Chance::new(13));
+    let mut bytes = bob.to_bytes().to_vec();
+    *bytes.last_mut().unwrap() = chains.len() as u8;
+    for numbers in chains {
+        bytes.extend([7; 32]);
+        bytes.extend((numbers.len() as u16).to_le_bytes());
+        for number in numbers {
+            bytes.extend(number.to_le_bytes());
+            bytes.extend([8; 32]);
+        }
+    }
+    bytes
+}
+
+// CRYPTO-18
+#[test]
+fn skipped_keys_of_a_state_must_ascend_and_keep_to_the_limits() {
+    let restore = |chains: &[Vec<u32>]| Session::restore(&state_with(chains), 0).map(|_| ());
+    let range = |count: usize| (0..count as u32).collect::<Vec<_>>();
+    for good in [vec![], vec![vec![3, 9]], vec![vec![1]; MAX_CHAINS], vec![range(MAX_SKIPPED - 1), vec![1]]] {
+        assert_eq!(restore(&good), Ok(()));
+    }
+    for bad in [
+        vec![vec![9, 3]],
+        vec![vec![3, 3]],
+        vec![vec![]],
+        vec![vec![1]; MAX_CHAINS + 1],
+        vec![range(MAX_SKIPPED), vec![1]],
+    ] {
+        assert_eq!(restore(&bad), Err(RestoreError::Malformed));
     }
 }
 

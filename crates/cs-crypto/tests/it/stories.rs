@@ -81,6 +81,17 @@ fn wrong_keys_prologues_and_pre_shared_keys_end_the_handshake() {
 
 // CRYPTO-4
 #[test]
+fn a_first_message_holds_what_fits_and_a_byte_more_is_refused() {
+    let write = |length: usize| {
+        let alice = Setup::new(IK, [3; 32]).local(ALICE).remote(public_key(&BOB)).initiate().unwrap();
+        alice.write(&vec![0; length]).map(|(message, _)| message.len())
+    };
+    assert_eq!(write(65535 - 96), Ok(65535));
+    assert_eq!(write(65535 - 95), Err(HandshakeError::TooLong));
+}
+
+// CRYPTO-4
+#[test]
 fn a_wrong_pre_shared_key_shows_in_the_message_that_uses_it() {
     let protocol = Protocol::new(Pattern::IK_PSK2, Hash::Sha256);
     let alice =
