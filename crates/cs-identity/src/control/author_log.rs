@@ -1,5 +1,5 @@
-use alloc::collections::BTreeMap;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
+use core::cell::RefCell;
 
 use super::action::{DocumentId, Mark};
 use super::graph::ControlGraph;
@@ -48,10 +48,14 @@ impl<'a> AuthorLog<'a> {
     }
 
     /// The verdict on each operation. From the first fault on, everything is frozen but what a cut that binds it
-    /// vouches for by its branch, or another writer endorsed. Linear in the operations, times the cuts of their grant.
+    /// vouches for by its branch, or another writer endorsed. Costs a verdict and a few look-ups each.
     pub fn verdicts(&self, graph: &ControlGraph) -> BTreeMap<OpId, Verdict> {
         let fault = self.first_fault(graph);
-        let branch = |mark: &Mark, seq: u64| self.on_branch(mark, seq);
+        // Each mark's branch is walked once.
+        let branches: RefCell<BTreeMap<Mark, BTreeMap<u64, OpId>>> = RefCell::default();
+        let branch = |mark: &Mark, seq: u64| {
+            branches.borrow_mut().entry(*mark).or_insert_with(|| self.branch(mark)).get(&seq).copied()
+        };
         let judge = |op: &OpFacts| {
             let verdict = graph.standing().verdict(op, &branch);
             let frozen = fault.filter(|(seq, _)| *seq <= op.seq);
@@ -81,15 +85,15 @@ impl<'a> AuthorLog<'a> {
         op.seq == 0 || previous.is_some_and(|previous| matches!(graph.continues(previous, op), Some(Err(_))))
     }
 
-    /// The operation at `seq` on the branch that leads to `mark`, as far back as the backlinks are known.
-    fn on_branch(&self, mark: &Mark, seq: u64) -> Option<OpId> {
-        let mut id = mark.id;
-        let mut at = mark.seq;
-        while at > seq {
-            let op = self.operations.get(&id).filter(|op| op.seq == at)?;
-            id = op.backlink?;
-            at -= 1;
+    /// The branch that leads to `mark` by sequence number, as far back as the backlinks are known.
+    fn branch(&self, mark: &Mark) -> BTreeMap<u64, OpId> {
+        let mut branch = BTreeMap::from([(mark.seq, mark.id)]);
+        let (mut seq, mut id) = (mark.seq, mark.id);
+        while let Some(op) = self.operations.get(&id).filter(|op| op.seq == seq) {
+            let (Some(before), Some(backlink)) = (seq.checked_sub(1), op.backlink) else { break };
+            (seq, id) = (before, backlink);
+            branch.insert(seq, id);
         }
-        Some(id)
+        branch
     }
 }

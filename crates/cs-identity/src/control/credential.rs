@@ -2,8 +2,8 @@ use alloc::collections::BTreeMap;
 
 use thiserror::Error;
 
+use super::acceptance::{StatementFault, check_link};
 use super::action::Grant;
-use super::standing::{StatementFault, check_link};
 use super::statement::Statement;
 use crate::area::Rights;
 use crate::id::{OpId, SpaceId};

@@ -3,10 +3,11 @@ use alloc::vec::Vec;
 
 use thiserror::Error;
 
+use super::acceptance::StatementFault;
 use super::action::{Action, DataFrontier, Frontier, Mark};
 use super::buffer::Buffer;
 use super::history::{At, Candidate};
-use super::standing::{Standing, StatementFault};
+use super::standing::Standing;
 use super::statement::{Draft, MAX_HEADS, Statement};
 use super::verdict::{OpFacts, Reason, Verdict};
 use crate::area::{Area, Rights};
@@ -328,10 +329,10 @@ impl ControlGraph {
     }
 
     /// Statements under MANAGE that stand after all cuts and forks, with what `pick` makes of them.
-    fn standing_statements<'a, T>(
-        &'a self,
+    fn standing_statements<T>(
+        &self,
         pick: impl Fn(&Action) -> Option<(T, BlindPath)>,
-    ) -> impl Iterator<Item = (T, &'a Signed<Statement>)> {
+    ) -> impl Iterator<Item = (T, &Signed<Statement>)> {
         let entries = self.standing.history.entries().iter().enumerate();
         entries.filter_map(move |(at, entry)| {
             let (picked, prefix) = pick(&entry.statement.value().action)?;

@@ -5,6 +5,7 @@
 //! heads of the graph their author saw, so each has a *past*; whether it is accepted depends on that past alone, and
 //! what it is worth depends on the cuts and forks that are known altogether. The rules are in PROTOCOL.md, ID-10 on.
 
+mod acceptance;
 mod action;
 mod author_log;
 mod buffer;
@@ -15,7 +16,9 @@ mod reference;
 mod standing;
 mod statement;
 mod verdict;
+mod worth;
 
+pub use acceptance::{MAX_CUTS_OF_A_GRANT, StatementFault};
 pub use action::{
     Action, DataFrontier, DocumentId, Frontier, Grant, MAX_BOX_BYTES, MAX_BOXES, MAX_FRONTIER_AUTHORS,
     MAX_FRONTIER_DOCUMENTS, MAX_OPAQUE_BYTES, Mark,
@@ -24,6 +27,5 @@ pub use author_log::AuthorLog;
 pub use credential::{CredentialFault, check_credentials};
 pub use graph::{ControlGraph, Holding, InsertError, Inserted, MAX_STATEMENTS};
 pub use reference::authorise;
-pub use standing::{MAX_CUTS_OF_A_GRANT, StatementFault};
 pub use statement::{Draft, DraftError, MAX_HEADS, MAX_STATEMENT_BYTES, Statement};
 pub use verdict::{OpFacts, Reason, Verdict};

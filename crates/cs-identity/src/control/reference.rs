@@ -3,9 +3,9 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
+use super::acceptance::{MAX_CUTS_OF_A_GRANT, check_link};
 use super::action::{Action, DataFrontier, Frontier, Grant, Mark};
 use super::graph::check_log;
-use super::standing::{MAX_CUTS_OF_A_GRANT, check_link};
 use super::statement::Statement;
 use super::verdict::{OpFacts, Reason, Verdict};
 use crate::area::Rights;
