@@ -2,9 +2,12 @@
 
 use core::net::{IpAddr, SocketAddr, SocketAddrV6};
 
-/// An IPv4 address in IPv6 clothes becomes IPv4; all others stay.
+/// An IPv4 address in IPv6 clothes becomes IPv4; all others stay, with the scope of a link-local one.
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
+    match address.ip().to_canonical() {
+        IpAddr::V4(v4) => SocketAddr::new(v4.into(), address.port()),
+        IpAddr::V6(_) => address,
+    }
 }
 
 /// The form in which a socket of IPv6 names an IPv4 peer.
@@ -42,4 +45,29 @@ pub(crate) fn reachable(bound: SocketAddr) -> Vec<SocketAddr> {
     found.sort_by_key(|address| (address.ip().is_loopback(), *address));
     found.dedup();
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_one_spelling_and_keeps_its_scope() {
+        let v4 = SocketAddr::from(([192, 0, 2, 1], 7));
+        assert_eq!(canonical(mapped(v4)), v4);
+        let scoped = SocketAddr::V6(SocketAddrV6::new("fe80::1".parse().expect("an address"), 7, 0, 3));
+        assert_eq!(canonical(scoped), scoped);
+    }
+
+    #[test]
+    fn a_wildcard_stands_for_addresses_that_can_be_dialled() {
+        let found = reachable(([0; 4], 7).into());
+        assert!(
+            found
+                .iter()
+                .all(|address| address.is_ipv4() && address.port() == 7 && !address.ip().is_unspecified())
+        );
+        assert!(found.contains(&([127, 0, 0, 1], 7).into()), "{found:?}");
+        assert_eq!(reachable(([192, 0, 2, 1], 7).into()), [([192, 0, 2, 1], 7).into()]);
+    }
 }

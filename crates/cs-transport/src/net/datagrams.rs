@@ -96,7 +96,7 @@ impl Service {
             from: request.from,
             addr: side.from,
             bytes: Bytes::from(request.body),
-            token: RpcToken { slot: request.answer, addr: side.from },
+            token: RpcToken { slot: Box::new(request.answer), addr: side.from },
         };
         if self.shared.events.try_send(event) {
             tally.requests.add();

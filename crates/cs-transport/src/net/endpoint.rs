@@ -16,7 +16,7 @@ use super::connection;
 use super::counters::{Counters, Tally};
 use super::datagrams;
 use super::dial;
-use super::event::{self, DialId, EventSender, Events, RpcToken, SessionGone, SessionId};
+use super::event::{self, DialId, EventSender, Events, RpcToken, SendRefused, SessionId};
 use super::lanes::BULK_STREAMS;
 use super::peers::Peers;
 use super::rpc::{self, Calls, RpcError};
@@ -163,11 +163,12 @@ impl Endpoint {
     /// Queues a message of at most [`MAX_MESSAGE`] bytes. Never waits: watch [`Self::queued`].
     ///
     /// # Errors
-    /// [`SessionGone`] if there is no such session; a message that is too long ends the session for the same reason as at
-    /// the receiver.
-    pub fn send(&self, session: SessionId, lane: Lane, message: Bytes) -> Result<(), SessionGone> {
-        let link = self.shared().peers().session(session).cloned().ok_or(SessionGone)?;
-        debug_assert!(message.len() <= MAX_MESSAGE, "the peer would end the session");
+    /// [`SendRefused`].
+    pub fn send(&self, session: SessionId, lane: Lane, message: Bytes) -> Result<(), SendRefused> {
+        let link = self.shared().peers().session(session).cloned().ok_or(SendRefused::Gone)?;
+        if message.len() > MAX_MESSAGE {
+            return Err(SendRefused::TooLong);
+        }
         link.lanes.send(lane, message)
     }
 

@@ -144,15 +144,23 @@ pub enum SessionEnd {
     Fault,
 }
 
-/// The session ended, or never was.
+/// Why a message was not queued. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the session is gone")]
-pub struct SessionGone;
+#[non_exhaustive]
+pub enum SendRefused {
+    /// The session ended, or never was.
+    #[error("the session is gone")]
+    Gone,
+    /// The message is above [`MAX_MESSAGE`](crate::wire::MAX_MESSAGE) bytes: the peer would end the session.
+    #[error("the message is too long")]
+    TooLong,
+}
 
 /// The right to answer one request, once.
 #[derive(Debug)]
 pub struct RpcToken {
-    pub(crate) slot: AnswerSlot,
+    /// Boxed: a handshake is large, and events travel by value.
+    pub(crate) slot: Box<AnswerSlot>,
     pub(crate) addr: SocketAddr,
 }
 

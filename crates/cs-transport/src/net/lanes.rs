@@ -8,7 +8,7 @@ use noq::{Connection, RecvStream, SendStream, VarInt};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::task::JoinSet;
 
-use super::event::SessionGone;
+use super::event::SendRefused;
 use crate::wire::{DecodeError, Lane, LaneBuffer, StreamKind, encode_length};
 
 /// Streams that bulk messages spread over. One stream's window is 1 MiB, since a larger one can end the connection when
@@ -48,17 +48,17 @@ impl Lanes {
         self.queued.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn send(&self, lane: Lane, message: Bytes) -> Result<(), SessionGone> {
+    pub(crate) fn send(&self, lane: Lane, message: Bytes) -> Result<(), SendRefused> {
         let mut open = self.lock();
         if open.closed {
-            return Err(SessionGone);
+            return Err(SendRefused::Gone);
         }
         let length = message.len();
         let Open { queues, writers, .. } = &mut *open;
-        let slot = queues.get_mut(lane as usize).ok_or(SessionGone)?;
+        let slot = queues.get_mut(lane as usize).ok_or(SendRefused::Gone)?;
         let queue = slot.get_or_insert_with(|| self.start(lane, writers));
         self.queued.fetch_add(length, Ordering::Relaxed);
-        queue.send(message).map_err(|_| SessionGone)
+        queue.send(message).map_err(|_| SendRefused::Gone)
     }
 
     /// Takes no more messages; resolves when all that were taken are acknowledged, or the connection is gone.
@@ -124,7 +124,7 @@ impl Writer {
         &self,
         stream: &mut Option<SendStream>,
         messages: &mut Vec<Bytes>,
-    ) -> Result<(), SessionGone> {
+    ) -> Result<(), SendRefused> {
         let stream = match stream {
             Some(stream) => stream,
             None => {
@@ -137,25 +137,25 @@ impl Writer {
             .drain(..)
             .flat_map(|message| [Bytes::copy_from_slice(&encode_length(message.len())), message])
             .collect::<Vec<_>>();
-        stream.write_all_chunks(&mut pieces).await.map_err(|_| SessionGone)?;
+        stream.write_all_chunks(&mut pieces).await.map_err(|_| SendRefused::Gone)?;
         self.queued.fetch_sub(length, Ordering::Relaxed);
         Ok(())
     }
 }
 
-async fn open(connection: &Connection, kind: StreamKind, priority: i32) -> Result<SendStream, SessionGone> {
-    let mut stream = connection.open_uni().await.map_err(|_| SessionGone)?;
-    stream.set_priority(priority).map_err(|_| SessionGone)?;
-    stream.write_all(&[kind.to_byte()]).await.map_err(|_| SessionGone)?;
+async fn open(connection: &Connection, kind: StreamKind, priority: i32) -> Result<SendStream, SendRefused> {
+    let mut stream = connection.open_uni().await.map_err(|_| SendRefused::Gone)?;
+    stream.set_priority(priority).map_err(|_| SendRefused::Gone)?;
+    stream.write_all(&[kind.to_byte()]).await.map_err(|_| SendRefused::Gone)?;
     Ok(stream)
 }
 
 /// Sends one link message on a stream of its own.
-pub(crate) async fn send_link(connection: &Connection, message: &[u8]) -> Result<(), SessionGone> {
+pub(crate) async fn send_link(connection: &Connection, message: &[u8]) -> Result<(), SendRefused> {
     let mut stream = open(connection, StreamKind::Link, LINK_PRIORITY).await?;
     let framed = [&encode_length(message.len()), message].concat();
-    stream.write_all(&framed).await.map_err(|_| SessionGone)?;
-    stream.finish().map_err(|_| SessionGone)
+    stream.write_all(&framed).await.map_err(|_| SendRefused::Gone)?;
+    stream.finish().map_err(|_| SendRefused::Gone)
 }
 
 /// An incoming stream, read message by message.

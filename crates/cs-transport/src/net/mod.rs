@@ -21,7 +21,7 @@ mod stun;
 pub use config::{BindError, EndpointConfig};
 pub use counters::Counters;
 pub use endpoint::Endpoint;
-pub use event::{DialFault, DialId, Event, Events, RpcToken, SessionEnd, SessionGone, SessionId};
+pub use event::{DialFault, DialId, Event, Events, RpcToken, SendRefused, SessionEnd, SessionId};
 pub use lan::{LanDiscovery, LanError, LanEvent};
 pub use rpc::RpcError;
 

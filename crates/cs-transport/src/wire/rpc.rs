@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn tp_10_a_message_of_1100_bytes_fits() {
-        assert!(MAX_RPC >= 1100, "{MAX_RPC}");
+        assert_eq!(MAX_RPC, 1124);
     }
 
     #[test]

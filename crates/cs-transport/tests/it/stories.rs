@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use cs_identity::{NodeId, SecretKey};
 use cs_transport::net::{
-    DialFault, Endpoint, EndpointConfig, Event, Events, LanDiscovery, LanEvent, Lane, RpcError, SessionEnd,
-    SessionId,
+    DialFault, Endpoint, EndpointConfig, Event, Events, LanDiscovery, LanEvent, Lane, RpcError, SendRefused,
+    SessionEnd, SessionId,
 };
 
 /// Far above what anything here takes; only a failure waits this long.
@@ -95,10 +95,14 @@ async fn two_nodes_meet_by_id_and_exchange_messages_on_every_lane() {
         high.endpoint.send(high_session, lane, Bytes::from_static(b"pong")).unwrap();
         assert_eq!(low.message().await, (lane, Bytes::from_static(b"pong")));
     }
+    let longest = Bytes::from(vec![0; cs_transport::wire::MAX_MESSAGE + 1]);
+    assert_eq!(low.endpoint.send(low_session, Lane::Bulk, longest.clone()), Err(SendRefused::TooLong));
+    low.endpoint.send(low_session, Lane::Bulk, longest.slice(1..)).unwrap();
+    assert_eq!(high.message().await, (Lane::Bulk, longest.slice(1..)));
     low.endpoint.close(low_session, 7);
     assert_eq!(low.down().await, SessionEnd::ClosedHere(7));
     assert_eq!(high.down().await, SessionEnd::ClosedByPeer(7));
-    assert!(low.endpoint.send(low_session, Lane::Normal, Bytes::new()).is_err());
+    assert_eq!(low.endpoint.send(low_session, Lane::Normal, Bytes::new()), Err(SendRefused::Gone));
 }
 
 #[tokio::test]
@@ -237,20 +241,26 @@ async fn messages_of_one_lane_keep_their_order_and_bulk_keeps_its_bytes() {
 
 #[tokio::test]
 async fn a_receiver_that_does_not_read_stalls_the_sender_and_holds_little() {
-    let generous = |config: &mut EndpointConfig| config.requests_per_second = 1_000;
+    let generous = |config: &mut EndpointConfig| config.requests_per_second = 100_000;
     let (mut low, mut high) = (Node::new(1).await, Node::with(2, generous).await);
     let (session, _) = connected(&mut low, &mut high).await;
     let total = 64 << 20;
     for _ in 0..64 {
         low.endpoint.send(session, Lane::Bulk, vec![1; 1 << 20].into()).unwrap();
     }
-    // STUN needs no event, so that its round trips tell the time while nobody reads: 500 of them are enough for
-    // everything that has room to arrive. Windows, event budget and messages in assembly come to less than 32 MiB.
+    // STUN needs no event, so that its round trips tell the time while nobody reads: first until something was taken,
+    // then 500 more, in which everything that has room arrives. Windows, event budget and messages in assembly come to
+    // less than 32 MiB.
+    let taken = async {
+        while low.endpoint.queued(session) == total {
+            low.endpoint.observe(high.addr, PATIENCE).await.expect("the endpoint is alive");
+        }
+    };
+    tokio::time::timeout(PATIENCE, taken).await.expect("something is taken");
     for _ in 0..500 {
         low.endpoint.observe(high.addr, PATIENCE).await.expect("the endpoint is alive");
         assert!(low.endpoint.queued(session) > 32 << 20, "{}", low.endpoint.queued(session));
     }
-    assert!(low.endpoint.queued(session) < total, "something was taken");
     let mut received = 0;
     while received < total {
         received += high.message().await.1.len();
@@ -409,6 +419,75 @@ async fn one_endpoint_serves_both_address_families() {
         one.down().await;
         two.down().await;
     }
+}
+
+// TP-2
+#[tokio::test]
+async fn a_busy_node_makes_strangers_prove_their_address_first() {
+    let mut busy = Node::with(1, |config| config.unvalidated_handshakes = 0).await;
+    let mut stranger = Node::new(2).await;
+    connected(&mut stranger, &mut busy).await;
+    assert_eq!(busy.endpoint.counters().retries, 1);
+}
+
+#[tokio::test]
+async fn a_full_node_refuses_and_says_so() {
+    let full = Node::with(1, |config| config.connections = 0).await;
+    let mut stranger = Node::new(2).await;
+    stranger.endpoint.dial(full.id, vec![full.addr]);
+    assert!(matches!(stranger.next().await, Event::DialFailed { why: DialFault::Refused, .. }));
+    assert_eq!(full.endpoint.counters().refused, 1);
+}
+
+// TP-12: the datagram of another asker, sent again from elsewhere.
+#[tokio::test]
+async fn a_replayed_request_is_not_served() {
+    let (asker, mut server) = (SecretKey::from_bytes([1; 32]), Node::new(2).await);
+    let unix_ms = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_millis() as u64;
+    let seal = |entropy, unix_ms| {
+        let sealed = cs_transport::rpc::seal_request(&asker, &server.id, [entropy; 32], unix_ms, b"once", 0);
+        sealed.expect("it fits").0
+    };
+    let (request, old) = (seal(1, unix_ms), seal(2, unix_ms - 3_600_000));
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    for datagram in [&request, &request, &old] {
+        socket.send_to(datagram, server.addr).await.unwrap();
+    }
+    match server.next().await {
+        Event::Request { from, token, .. } => {
+            assert_eq!(from, asker.node_id());
+            server.endpoint.reply(token, Bytes::new());
+        }
+        other => panic!("a request was due, not {other:?}"),
+    }
+    // Two answers come: to the first request, and the server's clock to the hour-old one.
+    for _ in 0..2 {
+        let mut answer = [0; 1500];
+        let received =
+            tokio::time::timeout(PATIENCE, socket.recv(&mut answer)).await.expect("in time").unwrap();
+        assert_eq!(answer[0], 0x81);
+        assert!(received <= request.len());
+    }
+    let counters = server.endpoint.counters();
+    assert_eq!((counters.requests, counters.replayed, counters.skewed), (1, 1, 1));
+}
+
+#[tokio::test]
+async fn a_session_that_says_nothing_is_kept_alive() {
+    let brief = |config: &mut EndpointConfig| {
+        config.idle_timeout = Duration::from_secs(1);
+        config.keep_alive = Duration::from_millis(200);
+    };
+    let (mut one, mut two) = (Node::with(1, brief).await, Node::with(2, brief).await);
+    let (session, _) = connected(&mut one, &mut two).await;
+    let other = Node::new(3).await;
+    // Ten asks of 200 ms each without an answer: twice the idle time-out, in which only keep-alives pass.
+    for _ in 0..10 {
+        let silence = other.endpoint.rpc(one.id, two.addr, Bytes::new(), Duration::from_millis(200)).await;
+        assert_eq!(silence, Err(RpcError::Timeout));
+    }
+    one.endpoint.send(session, Lane::Normal, Bytes::from_static(b"still here")).unwrap();
+    assert_eq!(two.message().await.1[..], b"still here"[..]);
 }
 
 // TP-16
