@@ -182,7 +182,7 @@ fn coefficients(parts: &[Parts]) -> Vec<Scalar> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, println, vec};
+    use std::{fs, println};
 
     use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
     use ed25519_dalek::VerifyingKey;
@@ -315,7 +315,7 @@ mod tests {
         let mut signed_zero = [0; 32];
         (signed_zero[0], signed_zero[31]) = (1, 0x80);
         assert_eq!(NodeId::from_bytes(&signed_zero), Err(IdError::SmallOrder));
-        let off_curve = vec![2_u8, 7, 8];
+        let off_curve = [2_u8, 7, 8];
         assert!(off_curve.iter().any(|&y| {
             let mut bytes = [0; 32];
             bytes[0] = y;

@@ -174,6 +174,15 @@ impl ControlGraph {
         self.standing.history.entries().iter().map(|entry| &entry.statement)
     }
 
+    /// What someone lacks who has the graph up to these heads, in causal order; heads unknown here count for nothing.
+    pub fn since(&self, heads: &[OpId]) -> impl Iterator<Item = &Signed<Statement>> {
+        let known = heads.iter().filter(|head| self.get(head).is_some());
+        let past = self.standing.history.past_of(known).unwrap_or_default();
+        let lacking =
+            self.standing.history.entries().iter().filter(move |entry| !past.contains(entry.position));
+        lacking.map(|entry| &entry.statement)
+    }
+
     /// An accepted statement.
     pub fn get(&self, id: &OpId) -> Option<&Signed<Statement>> {
         self.standing.history.find(id).map(|at| self.standing.history.statement(at))

@@ -140,8 +140,7 @@ fn write(world: &mut World, device: usize, own: &[OpId], grants: &[OpId], step: 
     let (earlier, op) = world.operations.split_at_mut(index);
     let op = &mut op[0];
     if step.c % 16 == 9
-        && let Some(other) =
-            earlier.iter().filter(|e| e.author == op.author && e.document == op.document).next_back()
+        && let Some(other) = earlier.iter().rfind(|e| e.author == op.author && e.document == op.document)
     {
         (op.seq, op.backlink) = (other.seq, other.backlink);
     }

@@ -592,3 +592,17 @@ fn the_grant_to_write_under_is_the_deepest_that_fits() {
     assert_eq!(graph.grant_for(&world.id(0), &path(&[1, 2]), 0, Rights::MANAGE), Some(world.genesis()));
     assert_eq!(graph.grants_of(&id).len(), 3);
 }
+
+#[test]
+fn catching_up_from_heads_takes_what_they_had_not_seen_and_no_more() {
+    let (mut world, first, second) = chain_of_two();
+    let behind = world.devices[3].graph.heads();
+    assert_eq!(behind, [second]);
+    let late = world.grant(0, None, 3, &[], Rights::READ, 0).unwrap();
+    let graph = &world.devices[0].graph;
+    let lacking = |heads: &[OpId]| graph.since(heads).map(Signed::id).collect::<Vec<_>>();
+    assert_eq!(lacking(&behind), [late]);
+    assert_eq!(lacking(&[OpId::of(b"unknown"), first]), [second, late]);
+    assert_eq!(lacking(&[]).len(), 4);
+    assert_eq!(lacking(&graph.heads()), []);
+}

@@ -125,11 +125,7 @@ impl World {
         unix_ms: u64,
     ) -> OpFacts {
         let author = self.id(device);
-        let last = self
-            .operations
-            .iter()
-            .filter(|op| op.author == author && op.document == [document; 16])
-            .next_back();
+        let last = self.operations.iter().rfind(|op| op.author == author && op.document == [document; 16]);
         let facts = OpFacts {
             id: OpId::of(&(self.operations.len() as u64).to_le_bytes()),
             author,
