@@ -12,7 +12,7 @@ pub const K: usize = 20;
 /// The most authorities that may sign the network's configuration.
 pub const MAX_AUTHORITIES: usize = 8;
 
-/// Whether strangers may count on this node.
+/// Whether strangers may count on this node (DHT-19).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Asks, never answers, and is in nobody's table: for nodes that strangers cannot reach.
@@ -62,7 +62,7 @@ pub struct Config {
     /// Records that arrived from one subnet (private networks: from one address). Default 256.
     pub records_per_subnet_max: usize,
     /// Requests answered per second and source; more are dropped in silence. Default 64.
-    pub requests_per_second_max: u16,
+    pub requests_per_second_max: u8,
     /// Lookups at a time, refreshes included. Default 64.
     pub lookups_max: usize,
     /// Records published from here. Default 4,096.

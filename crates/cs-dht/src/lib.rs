@@ -8,6 +8,7 @@ extern crate std;
 
 mod address;
 mod config;
+mod estimate;
 mod event;
 mod fault;
 mod key;

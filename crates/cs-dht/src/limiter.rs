@@ -1,27 +1,27 @@
-//! A rate limit per source in half a kilobyte, however many sources there are.
+//! A rate limit per source (DHT-18) in 128 bytes, however many sources there are.
 
 use crate::address::Subnet;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-const SLOTS: usize = 256;
+const SLOTS: usize = 128;
 
 /// Counts requests of the running second in slots that a keyed hash assigns, so that nobody can choose whose slot to
-/// exhaust. A flood silences the one in 256 honest sources that share its slot, for that second: the key changes.
+/// exhaust. A flood silences the one in 128 honest sources that share its slot, for that second: the key changes.
 #[derive(Clone, Debug)]
 pub(crate) struct Limiter {
-    key: [u8; 32],
+    key: u64,
     second: u64,
-    counts: [u16; SLOTS],
+    counts: [u8; SLOTS],
 }
 
 impl Limiter {
-    pub(crate) const fn new(key: [u8; 32]) -> Self {
+    pub(crate) const fn new(key: u64) -> Self {
         Self { key, second: 0, counts: [0; SLOTS] }
     }
 
     /// Whether one more request from there is within `limit` per second.
-    pub(crate) fn has_room(&self, now: Duration, addr: &SocketAddr, limit: u16) -> bool {
+    pub(crate) fn has_room(&self, now: Duration, addr: &SocketAddr, limit: u8) -> bool {
         now.as_secs() != self.second || self.counts[self.slot(now, addr)] < limit
     }
 
@@ -37,11 +37,12 @@ impl Limiter {
 
     fn slot(&self, now: Duration, addr: &SocketAddr) -> usize {
         let (subnet, port) = Subnet::source(addr);
-        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.key.to_be_bytes());
         hasher.update(&now.as_secs().to_be_bytes());
         hasher.update(&subnet);
         hasher.update(&port.to_be_bytes());
-        usize::from(hasher.finalize().as_bytes()[0])
+        usize::from(hasher.finalize().as_bytes()[0]) % SLOTS
     }
 }
 
@@ -49,7 +50,7 @@ impl Limiter {
 mod tests {
     use super::*;
 
-    fn admit(limiter: &mut Limiter, now: Duration, addr: &str, limit: u16) -> bool {
+    fn admit(limiter: &mut Limiter, now: Duration, addr: &str, limit: u8) -> bool {
         let addr = addr.parse().unwrap();
         let admitted = limiter.has_room(now, &addr, limit);
         if admitted {
@@ -60,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_source_above_its_rate_waits_for_the_next_second() {
-        let mut limiter = Limiter::new([7; 32]);
+        let mut limiter = Limiter::new(7);
         let now = Duration::from_millis(1_500);
         assert_eq!((0..100).filter(|_| admit(&mut limiter, now, "8.8.8.8:1", 64)).count(), 64);
         assert!(admit(&mut limiter, Duration::from_secs(2), "8.8.8.8:1", 64));
@@ -68,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_subnet_shares_one_rate_and_a_home_does_not() {
-        let mut limiter = Limiter::new([7; 32]);
+        let mut limiter = Limiter::new(7);
         let now = Duration::from_secs(1);
         let admitted = |limiter: &mut Limiter, text: &str| admit(limiter, now, text, 1);
         assert!(admitted(&mut limiter, "8.8.8.8:1"));

@@ -49,6 +49,7 @@ struct Candidate {
     spare: Option<SocketAddr>,
     /// Addresses that did not answer.
     dead_ends: u8,
+    is_repeated: bool,
     state: State,
     hops: u8,
 }
@@ -140,12 +141,15 @@ impl Lookup {
         self.hops = self.hops.max(hops);
     }
 
-    /// A peer's answer is late.
+    /// A peer's answer is late. A wide lookup asks it once more, since what it is for needs each of the closest peers,
+    /// and datagrams get lost; a quick one goes on without.
     pub(crate) fn slow(&mut self, id: &NodeId) {
-        if let Some(candidate) = self.candidate(id)
-            && candidate.state == State::Waiting
-        {
-            candidate.state = State::Slow;
+        let may_repeat = self.shape.paths > 1;
+        let Some(candidate) = self.candidate(id) else { return };
+        if candidate.state == State::Waiting {
+            let repeats = may_repeat && !candidate.is_repeated;
+            candidate.is_repeated |= repeats;
+            candidate.state = if repeats { State::New } else { State::Slow };
         }
     }
 
@@ -205,7 +209,13 @@ impl Lookup {
                 return true;
             }
         }
-        answered > 0 || slow == 0
+        // With nobody else to ask, late answers are worth waiting for only while no path has any.
+        slow == 0 || self.has_answer()
+    }
+
+    fn has_answer(&self) -> bool {
+        let mut all = self.paths.iter().flat_map(|path| &path.candidates);
+        all.any(|candidate| candidate.state == State::Answered)
     }
 
     fn position(&mut self, asked: &NodeId) -> Option<(&mut Path, usize)> {
@@ -236,7 +246,15 @@ impl Path {
             }
             Err(position) if position < CANDIDATES_MAX => {
                 self.candidates.truncate(CANDIDATES_MAX - 1);
-                let fresh = Candidate { distance, node, spare: None, dead_ends: 0, state: State::New, hops };
+                let fresh = Candidate {
+                    distance,
+                    node,
+                    spare: None,
+                    dead_ends: 0,
+                    is_repeated: false,
+                    state: State::New,
+                    hops,
+                };
                 self.candidates.insert(position, fresh);
             }
             Err(_) => {}
@@ -315,6 +333,7 @@ mod tests {
         assert_eq!(lookup.next(), None);
     }
 
+    /// DHT-17.
     #[test]
     fn a_late_answer_still_counts() {
         let target = Key::of_immutable(b"target");
@@ -327,6 +346,7 @@ mod tests {
         assert_eq!(lookup.next(), Some(peers[1]));
     }
 
+    /// DHT-6.
     #[test]
     fn disjoint_paths_share_no_peer_and_all_go_on_to_the_end() {
         let target = Key::of_immutable(b"target");

@@ -7,6 +7,7 @@ mod query;
 mod serve;
 
 use crate::config::{Config, K, Mode};
+use crate::estimate::SizeEstimate;
 use crate::event::{Contact, Counters, Event, Input, LookupId, Output, RpcId};
 use crate::fault::{ConfigError, PeerFault, Refused};
 use crate::key::Key;
@@ -21,6 +22,7 @@ use crate::wire::{
     Ask, ImmutableValue, MAX_MESSAGE, MutableValue, NetworkConfig, Node, PeerRecord, ProviderRecord, Record,
     RecordKind, Request,
 };
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use answer::{Purpose, Rpc};
@@ -46,7 +48,6 @@ const CACHED_CONTACTS_MAX: usize = 64;
 pub struct Dht {
     config: Config,
     me: NodeId,
-    here: Key,
     /// What the caller called now when the machine was made; inside, time starts at zero.
     epoch: Duration,
     now: Duration,
@@ -59,10 +60,11 @@ pub struct Dht {
     limiter: Limiter,
     records: RecordStore,
     publications: Publications,
-    network_config: Option<Signed<NetworkConfig>>,
+    network_config: Option<Box<Signed<NetworkConfig>>>,
+    size: SizeEstimate,
     join: Join,
-    /// Buckets to refresh, the nearest first to go.
-    refreshing: Vec<u8>,
+    /// Buckets still to be refreshed: all below this one.
+    refreshing: u8,
     refresh_at: Duration,
     rpcs: BTreeMap<RpcId, Rpc>,
     queries: BTreeMap<LookupId, Query>,
@@ -87,24 +89,24 @@ impl Dht {
             rng.fill_bytes(&mut key);
             key
         };
-        let (tokens, limiter) = (Tokens::new(key()), Limiter::new(key()));
-        let here = Key::of_peer(&me);
+        let tokens = Tokens::new(key());
+        let limiter = Limiter::new(rng.next_u64());
         let mut dht = Self {
             me,
-            here,
             epoch: now,
             now: Duration::ZERO,
             wall_clock: (Duration::ZERO, config.unix_ms),
             rng,
-            table: RoutingTable::new(here),
+            table: RoutingTable::new(Key::of_peer(&me)),
             rtt: Estimator::new(config.rto_min, config.rto_max),
             tokens,
             limiter,
             records: RecordStore::default(),
             publications: Publications::default(),
             network_config: None,
+            size: SizeEstimate::default(),
             join: Join::default(),
-            refreshing: Vec::new(),
+            refreshing: 0,
             refresh_at: config.refresh_interval,
             rpcs: BTreeMap::new(),
             queries: BTreeMap::new(),
@@ -299,12 +301,12 @@ impl Dht {
         if !self.is_trusted(&config) {
             return Err(Refused::UntrustedConfig);
         }
-        self.network_config = Some(config);
+        self.network_config = Some(Box::new(config));
         Ok(())
     }
 
-    /// Asks the closest peers to name this node no more. To be called before a graceful end; answers need not be
-    /// waited for.
+    /// Asks the closest peers to name this node no more, and answers nobody from now on. To be called before a graceful
+    /// end; answers need not be waited for.
     pub fn leave(&mut self, now: Duration) {
         self.advance_clock(now);
         self.say_goodbye();
@@ -312,8 +314,8 @@ impl Dht {
 
     /// The newest known network configuration.
     #[must_use]
-    pub const fn network_config(&self) -> Option<&Signed<NetworkConfig>> {
-        self.network_config.as_ref()
+    pub fn network_config(&self) -> Option<&Signed<NetworkConfig>> {
+        self.network_config.as_deref()
     }
 
     /// Peers for the cache on disk, those that answered last first: with them the next start needs no bootstrap node.
@@ -329,6 +331,13 @@ impl Dht {
     #[must_use]
     pub const fn table_len(&self) -> usize {
         self.table.len()
+    }
+
+    /// Nodes of the network, estimated from how close the peers are that lookups found; within some 20 % after a dozen
+    /// of them. `None` before the first, and in networks of a handful.
+    #[must_use]
+    pub fn network_size(&self) -> Option<u64> {
+        self.size.nodes()
     }
 
     /// Records held for others: how many, and their bytes.
@@ -409,4 +418,28 @@ impl Dht {
 
 fn contact(node: &Node) -> Contact {
     Contact { id: node.id, addrs: alloc::vec![node.addr] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::node;
+
+    /// 12 full buckets, and 24 peers in the deeper ones: what a table holds in a network of 100,000.
+    const ENTRIES_OF_100_000: usize = 12 * K + 24;
+
+    #[test]
+    fn a_node_of_a_network_of_100_000_takes_at_most_16_kib() {
+        let mut dht = Dht::new(Config::new(0), node(0), Duration::ZERO, [0; 32]).unwrap();
+        for seed in 1..3_000 {
+            let addr = core::net::SocketAddr::from(([127, 0, 0, 1], 1_000 + seed as u16));
+            dht.table.offer(Duration::ZERO, Node { id: node(seed), addr }, Duration::from_millis(100));
+        }
+        let per_entry = size_of_val(dht.table.entries().next().unwrap());
+        let spare = dht.table.heap_bytes() - dht.table.len() * per_entry;
+        assert!(spare < 5 * per_entry, "{spare} bytes unused");
+        let state = size_of::<Dht>() + (ENTRIES_OF_100_000 + 4) * per_entry + 16;
+        assert!(state <= 16 * 1024, "{state} bytes, {} of them the machine", size_of::<Dht>());
+        assert_eq!(dht.state_bytes(), size_of::<Dht>() + dht.table.heap_bytes());
+    }
 }

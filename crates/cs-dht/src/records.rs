@@ -287,6 +287,7 @@ mod tests {
         }
     }
 
+    /// DHT-14.
     #[test]
     fn a_newer_record_replaces_an_older_one_and_never_the_other_way_round() {
         let mut holder = Holder::new();
@@ -299,6 +300,7 @@ mod tests {
         assert_eq!(holder.store.bytes(), holder.total());
     }
 
+    /// DHT-10.
     #[test]
     fn compare_and_swap_stores_only_over_what_was_expected() {
         let mut holder = Holder::new();
@@ -314,6 +316,7 @@ mod tests {
         );
     }
 
+    /// DHT-14.
     #[test]
     fn a_publisher_and_a_subnet_have_their_shares() {
         let mut holder = Holder::new();
@@ -328,6 +331,7 @@ mod tests {
         assert_eq!(holder.store(mutable(1, 0, 2)), Ok(()), "what is held may always be renewed");
     }
 
+    /// DHT-14.
     #[test]
     fn a_full_holder_keeps_what_is_closest_to_it() {
         let mut holder = Holder::new();

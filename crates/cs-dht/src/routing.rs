@@ -20,7 +20,7 @@ const FAILURES_MAX: u8 = 3;
 /// the likeliest to stay for another (*Kademlia*, figure 1), and nobody floods them out.
 const SETTLED_AFTER: Duration = Duration::from_secs(3_600);
 /// Entries by which the table grows: doubling would waste up to half of it.
-const GROWTH: usize = 8;
+const GROWTH: usize = 4;
 
 /// A peer that has answered at this address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,11 @@ pub(crate) struct RoutingTable {
 impl RoutingTable {
     pub(crate) const fn new(here: Key) -> Self {
         Self { here, entries: Vec::new(), lengths: Vec::new() }
+    }
+
+    /// Where this node stands.
+    pub(crate) const fn here(&self) -> &Key {
+        &self.here
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -370,6 +375,7 @@ mod tests {
         assert_eq!(table.lengths.iter().map(|length| usize::from(*length)).sum::<usize>(), table.len());
     }
 
+    /// DHT-3.
     #[test]
     fn a_subnet_gets_two_places_in_a_bucket_and_ten_in_the_table() {
         let mut table = RoutingTable::new(Key::of_peer(&node(0)));
@@ -382,6 +388,7 @@ mod tests {
         assert_eq!(table.offer(Duration::ZERO, other, RTT), Offer::Inserted);
     }
 
+    /// DHT-3.
     #[test]
     fn a_silent_entry_makes_room_and_goes_after_three_failures() {
         let mut table = full_of_local(300);

@@ -1,4 +1,4 @@
-//! How long to wait for an answer: the estimator of TCP (RFC 6298, section 2) over all answers, not per peer, since a
+//! How long to wait for an answer (DHT-17): the estimator of TCP (RFC 6298, section 2) over all answers, not per peer, since a
 //! lookup mostly asks peers it never asked before.
 
 use core::time::Duration;
@@ -55,6 +55,7 @@ mod tests {
         assert!(estimator.timeout(Some(MS(300))) >= MS(300), "a slow peer is waited for");
     }
 
+    /// DHT-17.
     #[test]
     fn the_timeout_stays_between_floor_and_ceiling() {
         let mut estimator = Estimator::new(MS(80), MS(2_000));

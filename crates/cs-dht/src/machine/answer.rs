@@ -8,6 +8,7 @@ use crate::key::Key;
 use crate::records::{Void, check_time};
 use crate::timers::Timer;
 use crate::wire::{Answer, Ask, NetworkConfig, Node, Record, RecordKind, Reply};
+use alloc::boxed::Box;
 use core::time::Duration;
 use cs_identity::{NodeId, Signed};
 
@@ -175,7 +176,7 @@ impl Dht {
     }
 
     fn adopt(&mut self, config: Signed<NetworkConfig>) {
-        self.network_config = Some(config.clone());
+        self.network_config = Some(Box::new(config.clone()));
         self.remember_seeds(config.bootstrap.clone());
         self.emit(Event::NetworkConfig(config));
     }

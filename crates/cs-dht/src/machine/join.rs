@@ -18,6 +18,11 @@ const BACKOFF_MIN: Duration = Duration::from_secs(2);
 const BACKOFF_MAX: Duration = Duration::from_secs(64);
 /// Questions lost in a row that mean isolation, where there are that many peers to ask.
 const LOSSES_MAX: u32 = 8;
+/// When a node that has joined looks for its place again; the wait doubles up to `Config::refresh_interval`. Whoever came
+/// in through somebody who had hardly come in itself would else stay among the few that it met (DHT-16).
+const RESETTLE_MIN: Duration = Duration::from_secs(20);
+/// Bootstrap peers that are asked then.
+const RESETTLE_SEEDS: usize = 3;
 
 #[derive(Debug, Default)]
 pub(crate) struct Join {
@@ -25,6 +30,11 @@ pub(crate) struct Join {
     stage: Stage,
     retry_at: Duration,
     attempts: u32,
+    /// The lookup of this node's own place, which goes on from whatever bootstrap peers name.
+    placing: Option<LookupId>,
+    /// When the own place is looked for again.
+    resettle_at: Duration,
+    settled: u32,
     /// When anybody answered last.
     pub(crate) answered_at: Duration,
     /// Questions lost since then.
@@ -39,7 +49,7 @@ enum Stage {
     /// Bootstrap peers are asked for others.
     Calling,
     /// Somebody answered: this node's own place is being looked for.
-    Placing(Option<LookupId>),
+    Placing,
     /// The peers closest to this node know it.
     Joined,
 }
@@ -47,14 +57,14 @@ enum Stage {
 impl Join {
     /// Whether peers may turn up soon.
     pub(crate) const fn is_pending(&self) -> bool {
-        matches!(self.stage, Stage::Calling | Stage::Placing(_))
+        matches!(self.stage, Stage::Calling | Stage::Placing)
     }
 }
 
 impl Dht {
     pub(crate) fn join_through(&mut self, contacts: Vec<Contact>) {
         self.remember_seeds(contacts);
-        if !matches!(self.join.stage, Stage::Placing(_)) {
+        if !matches!(self.join.stage, Stage::Placing) {
             self.start_over();
         }
     }
@@ -74,6 +84,7 @@ impl Dht {
     /// Begins to join, from the first attempt on.
     pub(crate) fn start_over(&mut self) {
         self.join.attempts = 0;
+        self.join.settled = 0;
         self.call();
     }
 
@@ -84,7 +95,7 @@ impl Dht {
         for seed in &self.join.seeds {
             nodes.extend(seed.addrs.iter().map(|addr| Node { id: seed.id, addr: *addr }));
         }
-        nodes.extend(self.seeds(&self.here).into_iter().take(KNOWN_MAX));
+        nodes.extend(self.seeds(self.table.here()).into_iter().take(KNOWN_MAX));
         if nodes.is_empty() {
             self.join.stage = Stage::Alone;
             return;
@@ -105,16 +116,21 @@ impl Dht {
     }
 
     pub(crate) fn retry_join(&mut self) {
-        if self.join.stage == Stage::Calling {
-            self.end_waiting_lookups();
-            self.call();
+        match self.join.stage {
+            Stage::Calling => {
+                self.end_waiting_lookups();
+                self.call();
+            }
+            // Somebody answered, but is not to be asked further and named nobody: the lookup still waits for a peer.
+            Stage::Placing => self.end_waiting_lookups(),
+            Stage::Alone | Stage::Joined => {}
         }
     }
 
     /// A bootstrap peer answered and named these.
     pub(crate) fn meet(&mut self, peer: Node, named: &[Node]) {
         self.ask_config(peer);
-        if let Stage::Placing(Some(lookup)) = self.join.stage {
+        if let Some(lookup) = self.join.placing {
             // Each bootstrap peer adds its own view, so that the first to answer cannot be the only one to be heard.
             self.feed(lookup, named);
         }
@@ -124,14 +140,10 @@ impl Dht {
     pub(crate) fn note_answer(&mut self) {
         self.join.answered_at = self.now;
         self.join.losses = 0;
-        if self.join.stage == Stage::Calling {
-            self.timers.clear(self.join.retry_at, Timer::Rejoin);
-            self.join.stage = Stage::Placing(None);
-            if let Ok(lookup) = self.start(Goal::Join, self.here)
-                && matches!(self.join.stage, Stage::Placing(_))
-            {
-                self.join.stage = Stage::Placing(Some(lookup));
-            }
+        // A node that nobody told where to start, the network's first, comes in through whoever finds it.
+        if matches!(self.join.stage, Stage::Calling | Stage::Alone) {
+            self.join.stage = Stage::Placing;
+            self.place();
         }
         self.feed_waiting_lookups();
     }
@@ -149,15 +161,51 @@ impl Dht {
 
     /// This node's own place was looked for.
     pub(crate) fn end_join(&mut self, is_found: bool) {
-        if !is_found {
+        self.join.placing = None;
+        let is_new = self.join.stage != Stage::Joined;
+        if !is_found && is_new {
             self.call();
             return;
         }
-        self.join.stage = Stage::Joined;
-        self.join.attempts = 0;
-        self.emit(Event::Bootstrapped { contacts: self.table.len() });
-        self.publications.all_due(self.now);
-        self.publish_due();
-        self.refresh_all();
+        let wait = RESETTLE_MIN.saturating_mul(2_u32.saturating_pow(self.join.settled));
+        self.join.resettle_at = self.now + wait.min(self.config.refresh_interval);
+        self.join.settled = self.join.settled.saturating_add(1);
+        if is_new {
+            self.join.stage = Stage::Joined;
+            self.join.attempts = 0;
+            self.emit(Event::Bootstrapped { contacts: self.table.len() });
+            self.publications.all_due(self.now);
+            self.publish_due();
+            self.refresh_all();
+        }
+    }
+
+    /// Looks for the own place again, with what some bootstrap peers know by now.
+    pub(crate) fn resettle_if_due(&mut self) {
+        if self.join.stage != Stage::Joined || self.join.placing.is_some() || self.now < self.join.resettle_at
+        {
+            return;
+        }
+        let start = self.draw(self.join.seeds.len());
+        let seeds =
+            self.join.seeds.iter().cycle().skip(start).take(self.join.seeds.len().min(RESETTLE_SEEDS));
+        let seeds: Vec<Node> =
+            seeds.filter_map(|seed| Some(Node { id: seed.id, addr: *seed.addrs.first()? })).collect();
+        let request = self.question(Ask::Sample).padded();
+        for seed in seeds {
+            self.ask(seed, &request, Purpose::Join);
+        }
+        self.place();
+    }
+
+    fn place(&mut self) {
+        let placing = self.start(Goal::Join, *self.table.here());
+        if let Ok(lookup) = placing
+            && self.queries.contains_key(&lookup)
+        {
+            self.join.placing = Some(lookup);
+        } else if placing.is_err() {
+            self.end_join(false);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What goes on when nobody asks for anything: probing, refreshing, storing anew, and dropping what has ended.
 
 use super::{Dht, Goal};
-use crate::config::K;
+use crate::config::{K, Mode};
 use crate::timers::Timer;
 use crate::wire::Ask;
 use core::time::Duration;
@@ -24,6 +24,7 @@ impl Dht {
     pub(crate) fn maintain(&mut self) {
         self.schedule_maintenance();
         self.probe_stalest();
+        self.resettle_if_due();
         if self.now >= self.refresh_at {
             self.refresh_all();
         } else if !self.queries.values().any(|query| matches!(query.goal, Goal::Refresh)) {
@@ -45,18 +46,18 @@ impl Dht {
     pub(crate) fn refresh_all(&mut self) {
         self.refresh_at = self.now + self.config.refresh_interval;
         let first_with_room = (0..self.table.depth()).find(|bucket| self.table.bucket(*bucket).len() < K);
-        let last = first_with_room.unwrap_or(self.table.depth()).min(255) as u8;
-        self.refreshing = (0..=last).rev().collect();
+        self.refreshing = (first_with_room.unwrap_or(self.table.depth()) + 1).min(255) as u8;
         self.refresh_next();
     }
 
     /// Looks a random key of the next bucket up.
     pub(crate) fn refresh_next(&mut self) {
-        let Some(bucket) = self.refreshing.pop() else { return };
+        let Some(bucket) = self.refreshing.checked_sub(1) else { return };
+        self.refreshing = bucket;
         let mut noise = [0; 32];
         self.rng.fill_bytes(&mut noise);
         // Without peers or with too many lookups under way there is nothing to be done before the next interval.
-        let _ = self.start(Goal::Refresh, self.here.at_prefix(bucket, noise));
+        let _ = self.start(Goal::Refresh, self.table.here().at_prefix(bucket, noise));
     }
 
     /// Stores anew what is published from here and due.
@@ -94,10 +95,11 @@ impl Dht {
         stale.into_iter().for_each(|node| self.probe(node));
     }
 
-    /// Tells the peers closest to this node that it leaves.
+    /// Tells the peers closest to this node that it leaves. From then on it answers nobody, or it would be taken back.
     pub(crate) fn say_goodbye(&mut self) {
+        self.config.mode = Mode::Client;
         let request = self.question(Ask::Leave);
-        for node in self.seeds(&self.here) {
+        for node in self.seeds(self.table.here()) {
             self.ask(node, &request, super::Purpose::Probe);
         }
     }

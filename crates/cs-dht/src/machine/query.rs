@@ -240,6 +240,7 @@ impl Dht {
                 return;
             };
             if next.id == self.me {
+                query.lookup.failed(&next.id);
                 continue;
             }
             let target = *query.lookup.target();
@@ -297,6 +298,10 @@ impl Dht {
             hops: query.lookup.hops(),
             took: self.now.saturating_sub(query.started_at),
         };
+        // Lookups of the own place are left out: one place, observed again and again, says little of the rest.
+        if matches!(query.goal, Goal::Nodes | Goal::Store(_)) {
+            self.size.observe(query.lookup.target(), &query.lookup.closest(K));
+        }
         match query.goal {
             Goal::Nodes => {
                 let closest = Self::contacts_of(&query.lookup.closest(K));

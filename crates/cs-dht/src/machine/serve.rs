@@ -81,7 +81,7 @@ impl Dht {
                         && config.expires_unix_ms > self.unix_ms()
                         && config.bytes().len() <= room
                 });
-                Answer::Config(newer.cloned())
+                Answer::Config(newer.map(|config| (**config).clone()))
             }
             Ask::Sample => {
                 // Peers around a random key are a random sample; and one of the whole space, since positions are hashes.
@@ -161,7 +161,7 @@ impl Dht {
         }
         check_time(&record, self.unix_ms()).map_err(|_| StoreRefusal::Invalid)?;
         let offer = Offer { record, expected, from: from.id, addr: from.addr };
-        self.records.store(&self.config, &self.here, self.now, offer)
+        self.records.store(&self.config, self.table.here(), self.now, offer)
     }
 
     /// Somebody asked who answers questions itself: if there is a place for it, it is probed (DHT-3).

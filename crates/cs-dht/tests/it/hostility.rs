@@ -76,6 +76,7 @@ fn verdict(dht: &mut Dht, rpc: RpcId, from: NodeId, bytes: &[u8]) -> Result<(), 
     result
 }
 
+/// DHT-4.
 #[test]
 fn replies_that_name_whom_they_must_not_are_refused() {
     let (mut dht, rpc, from) = asked_for_sample();
@@ -90,6 +91,7 @@ fn replies_that_name_whom_they_must_not_are_refused() {
     assert_eq!(refused(&many[..K]), Ok(()));
 }
 
+/// DHT-2, DHT-5.
 #[test]
 fn answers_from_somebody_else_or_to_something_else_are_refused() {
     let (mut dht, rpc, from) = asked_for_sample();
@@ -131,6 +133,7 @@ fn asked_for_value() -> (Dht, RpcId, NodeId) {
     (dht, rpc, to)
 }
 
+/// DHT-13.
 #[test]
 fn records_that_are_void_or_misplaced_are_refused() {
     let (mut dht, rpc, from) = asked_for_value();
@@ -151,6 +154,7 @@ fn records_that_are_void_or_misplaced_are_refused() {
     assert_eq!(verdict(&mut dht, rpc, from, &answer(mutable(4, 1, soon))), Ok(()));
 }
 
+/// DHT-12.
 #[test]
 fn a_network_configuration_by_nobody_known_is_refused() {
     let (mut dht, rpc, from) = asked_for_sample();
@@ -188,6 +192,7 @@ fn reply_to(dht: &mut Dht, from: Node, request: &Request) -> Option<Answer> {
     })
 }
 
+/// DHT-7.
 #[test]
 fn a_store_needs_the_token_that_was_sent_to_its_address() {
     let mut dht = victim();
@@ -206,6 +211,7 @@ fn a_store_needs_the_token_that_was_sent_to_its_address() {
     assert_eq!(records, [record]);
 }
 
+/// DHT-18.
 #[test]
 fn a_flood_from_one_source_is_dropped_above_its_rate() {
     let mut dht = victim();
@@ -216,6 +222,7 @@ fn a_flood_from_one_source_is_dropped_above_its_rate() {
     assert_eq!(reply_to(&mut dht, node(8, "9.9.9.9:1"), &ping), Some(Answer::Pong));
 }
 
+/// DHT-1.
 #[test]
 fn a_question_of_a_later_version_is_told_so() {
     let mut dht = victim();
@@ -226,6 +233,7 @@ fn a_question_of_a_later_version_is_told_so() {
     }
 }
 
+/// DHT-2.
 #[test]
 fn a_small_question_gets_a_small_answer() {
     let mut net = Net::grown(20, 30, 0);
@@ -251,6 +259,7 @@ fn a_small_question_gets_a_small_answer() {
     assert_eq!(named(&mut net, Request::new(true, ask).padded()), K);
 }
 
+/// DHT-3, DHT-19.
 #[test]
 fn nobody_enters_a_table_by_asking_alone() {
     let mut dht = victim();
@@ -267,6 +276,7 @@ fn nobody_enters_a_table_by_asking_alone() {
     assert_eq!(dht.table_len(), 1);
 }
 
+/// DHT-6.
 #[test]
 fn with_a_fifth_of_the_network_hostile_the_closest_are_still_found() {
     let mut net = Net::grown(21, 100, 0);
@@ -294,6 +304,7 @@ fn with_a_fifth_of_the_network_hostile_the_closest_are_still_found() {
     assert_eq!((found, closest), (50, 50));
 }
 
+/// DHT-16.
 #[test]
 fn one_hostile_bootstrap_node_among_three_does_not_capture_a_newcomer() {
     let mut net = Net::grown(22, 60, 0);

@@ -1,4 +1,4 @@
-//! The four laws of every message and record, and vectors that pin their layouts.
+//! The four laws of every message and record (DHT-1, DHT-8 to DHT-12), and vectors that pin their layouts.
 
 use cs_dht::wire::{
     Answer, Ask, DecodeError, Extensions, MAX_MESSAGE, Node, Reply, Request, StoreRefusal, Token,
