@@ -149,6 +149,9 @@ impl Space {
                 self.files.troubles.remove(&path);
                 self.files.accepted.remove(&path);
                 self.tree.set_on_disk(&path, versions);
+                if self.tree.unsettled().is_empty() {
+                    self.changed(host.now);
+                }
             }
             FolderEvent::Needs { path, chunks } => {
                 if let Some(winner) = self.tree.node(&path).and_then(|n| n.winner()) {

@@ -31,6 +31,8 @@ pub(crate) struct Link {
     pub(crate) differs_since: Option<Duration>,
     /// Running reconciliations, by set; the flag says whether this node began it.
     pub(crate) reconciling: BTreeMap<(Set, bool), Reconciling>,
+    /// The peer's newest reconciliation that was answered, by set: its numbers only rise.
+    pub(crate) answered: BTreeMap<Set, u32>,
     /// Identifiers the peer has and this node lacks, by set, not yet asked for.
     pub(crate) lacking: BTreeMap<Set, VecDeque<OpId>>,
     /// Asked for and not yet come.
@@ -59,6 +61,7 @@ impl Link {
             told: None,
             differs_since: None,
             reconciling: BTreeMap::new(),
+            answered: BTreeMap::new(),
             lacking: BTreeMap::new(),
             asked: BTreeMap::new(),
             progress_at: now,

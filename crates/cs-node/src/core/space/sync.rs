@@ -169,7 +169,8 @@ impl Space {
             return Ok(());
         }
         let key = (set, !from_initiator);
-        if from_initiator && link.reconciling.get(&key).is_none_or(|r| r.number != number) {
+        if from_initiator && link.answered.get(&set).is_none_or(|last| *last < number) {
+            link.answered.insert(set, number);
             let machine = reconcile::Session::respond(reconcile::Config::default(), index, seed);
             link.reconciling.insert(key, Reconciling { number, machine, begun_at: host.now });
         }
@@ -187,7 +188,7 @@ impl Space {
         loop {
             let space = self.id.into();
             let Some(link) = self.links.get_mut(&peer) else { return };
-            let Some(running) = link.reconciling.get_mut(&(set, initiator)) else { return };
+            let Some(running) = link.reconciling.get_mut(&(set, initiator)) else { break };
             match running.machine.poll_output() {
                 None => break,
                 Some(reconcile::Output::Send(body)) => {
