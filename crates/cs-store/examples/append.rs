@@ -57,7 +57,6 @@ fn run(directory: &Path, count: usize) -> Result<(), Box<dyn Error>> {
     }
     let took = start.elapsed();
     println!("batches of {BATCH}                 {:>11.0} operations/s", count as f64 / took.as_secs_f64());
-    store.checkpoint()?;
     if let (Some(before), Some(after)) = (written_before, written_bytes()) {
         println!("written / bytes of operations  {:>11.2}", (after - before) as f64 / (count * size) as f64);
     }
@@ -65,10 +64,11 @@ fn run(directory: &Path, count: usize) -> Result<(), Box<dyn Error>> {
     drop(store);
     reopen(&disk)?;
     if let Some(resident) = status_kib("VmRSS:") {
+        let own = operations.len() * (size + size_of::<Signed<Operation>>()) / 1024;
         println!(
-            "resident memory, with {} MiB of operations for this measurement: {} MiB",
-            operations.len() * (size + 350) >> 20,
-            resident / 1024
+            "resident memory                {:>11} MiB  (of it {} for the operations to write)",
+            resident / 1024,
+            own / 1024
         );
     }
     Ok(())
@@ -101,11 +101,8 @@ fn reopen(disk: &DirDisk) -> Result<(), Box<dyn Error>> {
     println!("log                            {:>11.1} MB", store.log_bytes() as f64 / 1e6);
     drop(store);
     let start = Instant::now();
-    let options = {
-        let mut options = OpenOptions::default();
-        options.rebuild_index = true;
-        options
-    };
+    let mut options = OpenOptions::default();
+    options.rebuild_index = true;
     let (_store, recovery) = Store::open(disk.clone(), options)?;
     println!("rebuild of the index           {:>15.1?}  ({} records)", start.elapsed(), recovery.replayed);
     Ok(())

@@ -16,6 +16,9 @@ const HEAD: u8 = 0;
 /// An id that a present operation refers to, and that is absent.
 const MISSING: u8 = 1;
 
+/// The key and the value of a local fact.
+pub type LocalFact = (Vec<u8>, Vec<u8>);
+
 /// Whether a record was new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Staged {
@@ -237,7 +240,7 @@ impl Catalog {
         self.index.read(&keys::local(key), <[u8]>::to_vec)
     }
 
-    pub(crate) fn local_prefix(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, IndexFault> {
+    pub(crate) fn local_prefix(&self, prefix: &[u8]) -> Result<Vec<LocalFact>, IndexFault> {
         self.collect_prefix(&keys::local(prefix), |key, value| Some((key.get(1..)?.to_vec(), value.to_vec())))
     }
 
@@ -246,7 +249,8 @@ impl Catalog {
         Ok(self.index.read(keys::POSITION, |value| keys::decode_position(value, salt))?.flatten())
     }
 
-    /// Writes everything that is committed into the index file, with the position up to which it is complete.
+    /// Writes everything that is committed into the index file, with the position up to which it is complete
+    /// (STORE-12).
     pub(crate) fn checkpoint(&mut self, position: Position, salt: &[u8; 32]) -> Result<(), IndexFault> {
         self.index.put(keys::POSITION, &keys::encode_position(position, salt));
         self.index.commit_staged();

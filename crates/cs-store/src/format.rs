@@ -1,4 +1,5 @@
 //! The bytes of the log (STORE-1 to STORE-4): segment headers, batches and the records inside them. Pure functions.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
 
 /// Bytes before the first batch of a segment.
 pub(crate) const SEGMENT_HEADER: u32 = 64;

@@ -12,6 +12,7 @@
 //! ```
 //! Integers are big-endian, which orders them. A path is a 1 and the tag for each component, then a 0: a path comes
 //! right before what lies under it, and everything under a prefix is one range.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
 
 use crate::format::Place;
 use crate::log::Position;

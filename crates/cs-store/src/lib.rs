@@ -17,7 +17,7 @@ mod salvage;
 mod scan;
 mod store;
 
-pub use catalog::Staged;
+pub use catalog::{LocalFact, Staged};
 pub use disk::{DirDisk, DirFile, DirLock, Disk, DiskFile};
 pub use fault::{Damage, OpenError, Refused, StoreError};
 pub use format::MAX_BATCH;

@@ -396,6 +396,6 @@ impl Chance {
     }
 
     fn one_in(&mut self, count: u64) -> bool {
-        self.next() % count == 0
+        self.next().is_multiple_of(count)
     }
 }

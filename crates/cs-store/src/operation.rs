@@ -15,7 +15,7 @@ pub const MAX_SEALED: usize = 256 * 1024;
 pub const MAX_DEPS: usize = 64;
 /// The most control heads of one operation.
 pub const MAX_CONTROL_HEADS: usize = 64;
-/// The most bytes of one operation, without its signature.
+/// The most bytes of one operation, without its signature (STORE-24).
 pub const MAX_OPERATION: usize = MAX_SEALED + MAX_ENVELOPE;
 
 const MAX_ENVELOPE: usize = 256 + cs_identity::MAX_DEPTH * Tag::LEN + 32 * (MAX_DEPS + MAX_CONTROL_HEADS);
@@ -28,7 +28,7 @@ const HEADS_ARE_GRANT: u8 = 8;
 const HEADS_ARE_GENESIS: u8 = 16;
 const KNOWN_FLAGS: u8 = 31;
 
-/// A bundle of edits to one document, as it is signed. Who can read the envelope learns who changed which blinded
+/// A bundle of edits to one document, as it is signed (STORE-20). Who can read the envelope learns who changed which blinded
 /// path when, and how much; what was changed is in `sealed`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Operation {
@@ -42,7 +42,7 @@ pub struct Operation {
     pub author: NodeId,
     /// Counts the author's operations on this document, from 0.
     pub seq: u64,
-    /// The author's previous operation on this document; `None` exactly for `seq` 0.
+    /// The author's previous operation on this document; `None` exactly for `seq` 0 (STORE-21).
     pub backlink: Option<OpId>,
     /// The heads of the document that the author had seen: ascending, at most [`MAX_DEPS`].
     pub deps: Vec<OpId>,

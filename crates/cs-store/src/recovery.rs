@@ -181,7 +181,7 @@ impl<'a, D: Disk> Opening<'a, D> {
     ) -> Result<Position, Stop> {
         let mut at = position;
         let mut previous = None;
-        // What is about to be read may be in memory alone: the index must not come to rest on it before it is durable.
+        // STORE-6: what is about to be read may be in memory alone: the index must not come to rest on it before it is durable.
         let last = self.segments.last().copied().unwrap_or(0);
         self.disk.open(&segment_name(last))?.sync()?;
         if !self.segments.contains(&at.segment) {
@@ -270,7 +270,7 @@ impl<'a, D: Disk> Opening<'a, D> {
 }
 
 /// A last segment that is no longer than its header, and has none that is sound, is one whose creation a crash cut
-/// short: nothing was in it. Its name must go, or the log would seem to end in a damaged segment.
+/// short (STORE-1): nothing was in it. Its name must go, or the log would seem to end in a damaged segment.
 fn drop_unborn_segment<D: Disk>(disk: &D, segments: &mut Vec<u32>) -> Result<(), OpenError> {
     let Some(last) = segments.last().copied() else { return Ok(()) };
     let (header, reader) = SegmentReader::open(disk.open(&segment_name(last))?, last)?;

@@ -259,3 +259,61 @@ fn locals_since<D: Disk>(disk: &D, position: Position) -> Result<BTreeSet<Vec<u8
     }
     Ok(keys)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::Operation;
+    use crate::options::OnDamage;
+    use crate::{MemDisk, Store};
+    use cs_identity::{BlindPath, SecretKey, SpaceId};
+
+    /// A batch with a local fact, as a peer might plant it in the ciphertext of an operation, for a log with `salt`.
+    fn planted(salt: &[u8; 32], offset: u32) -> Vec<u8> {
+        let mut batch = Batch::default();
+        batch.push(Kind::LocalPut, &[&4u16.to_le_bytes(), b"peer", b"trusted"]);
+        let header = BatchHeader::new(salt, 0, offset, 7, batch.count(), batch.body());
+        [header.encode().as_slice(), batch.body()].concat()
+    }
+
+    /// Stores an operation with that batch in it, breaks the batch around it, and asks salvage for the fact.
+    fn fact_after_salvage(guessed_salt: [u8; 32]) -> Option<Vec<u8>> {
+        let key = SecretKey::from_bytes([1; 32]);
+        let mut operation = Operation {
+            space: SpaceId::from_bytes([2; 32]),
+            path: BlindPath::root(),
+            document: [3; 16],
+            author: key.node_id(),
+            seq: 0,
+            backlink: None,
+            deps: Vec::new(),
+            clock: 0,
+            grant: SpaceId::from_bytes([2; 32]).genesis(),
+            control_heads: Vec::new(),
+            epoch: 0,
+            sealed: planted(&guessed_salt, 0),
+        };
+        // One byte of length comes between the envelope and the plant.
+        let before = BATCH_HEADER + 5 + operation.aad().len() + 1;
+        operation.sealed = planted(&guessed_salt, SEGMENT_HEADER + before as u32);
+        let mut options =
+            OpenOptions { salt: [7; 32], on_damage: OnDamage::Salvage, ..OpenOptions::default() };
+        let disk = MemDisk::new();
+        let (mut store, _) = Store::open(disk.clone(), options.clone()).expect("a new disk");
+        store.stage_operation(&operation.sign(&key).expect("within bounds")).expect("room");
+        store.commit().expect("a sound disk");
+        store.close().expect("a sound disk");
+        assert!(disk.flip_bit(&segment_name(0), 8 * u64::from(SEGMENT_HEADER)));
+        options.rebuild_index = true;
+        let (store, recovery) = Store::open(disk, options).expect("salvage opens");
+        assert!(!recovery.damage.is_empty());
+        store.local(b"peer").expect("a sound index")
+    }
+
+    /// STORE-8, and its twin: who knows the salt can.
+    #[test]
+    fn a_peer_cannot_plant_a_batch_without_the_salt() {
+        assert_eq!(fact_after_salvage([0; 32]), None);
+        assert_eq!(fact_after_salvage([7; 32]), Some(b"trusted".to_vec()));
+    }
+}

@@ -1,4 +1,5 @@
 //! Reading a segment from the disk when the store opens: every batch verified, and what fails told apart (STORE-7).
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
 
 use crate::disk::DiskFile;
 use crate::fault::OpenError;
@@ -54,7 +55,7 @@ impl<F: DiskFile> SegmentReader<F> {
         self.size
     }
 
-    /// What stands at `offset`. A batch must have the number `expected` or, where
+    /// What stands at `offset` (STORE-4). A batch must have the number `expected` or, where
     /// salvage has left a gap, a higher one.
     pub(crate) fn next(&self, offset: u32, expected: u64) -> io::Result<Next> {
         if offset == self.size {
@@ -99,5 +100,49 @@ impl<F: DiskFile> SegmentReader<F> {
             from = found + 1;
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Disk;
+    use crate::format::{Batch, Kind};
+    use crate::log::segment_name;
+    use crate::{MemDisk, OpenOptions, Store};
+
+    const SALT: [u8; 32] = [5; 32];
+
+    /// A disk with one segment of one batch: number `number`, one record of `kind`.
+    fn disk_with(number: u64, kind: u8) -> MemDisk {
+        let mut batch = Batch::default();
+        batch.push(Kind::LocalRemove, &[b"key"]);
+        let mut body = batch.body().to_vec();
+        body[0] = kind;
+        let header = SegmentHeader { number: 0, generation: 0, first_batch: 0, salt: SALT };
+        let batch = BatchHeader::new(&SALT, 0, SEGMENT_HEADER, number, 1, &body);
+        let disk = MemDisk::new();
+        let file = disk.open(&segment_name(0)).unwrap();
+        file.write_at(0, &[header.encode().as_slice(), &batch.encode(), &body].concat()).unwrap();
+        disk
+    }
+
+    /// STORE-4.
+    #[test]
+    fn a_batch_with_a_number_that_has_passed_is_none() {
+        let file = disk_with(6, Kind::LocalRemove as u8).open(&segment_name(0)).unwrap();
+        let (header, reader) = SegmentReader::open(file, 0).unwrap();
+        assert_eq!(header.map(|header| header.salt), Some(SALT));
+        assert!(matches!(reader.next(SEGMENT_HEADER, 6).unwrap(), Next::Batch { .. }));
+        assert!(matches!(reader.next(SEGMENT_HEADER, 5).unwrap(), Next::Batch { .. }));
+        assert!(matches!(reader.next(SEGMENT_HEADER, 7).unwrap(), Next::Broken { later: None, .. }));
+    }
+
+    /// STORE-3.
+    #[test]
+    fn a_record_of_an_unknown_kind_is_left_to_a_later_version() {
+        assert!(Store::open(disk_with(0, Kind::LocalRemove as u8), OpenOptions::default()).is_ok());
+        let error = Store::open(disk_with(0, 9), OpenOptions::default()).err();
+        assert_eq!(error, Some(OpenError::Newer));
     }
 }

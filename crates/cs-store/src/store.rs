@@ -1,6 +1,6 @@
 //! The store: stage, commit, read.
 
-use crate::catalog::{Catalog, Staged};
+use crate::catalog::{Catalog, LocalFact, Staged};
 use crate::disk::Disk;
 use crate::fault::{OpenError, Refused, StoreError};
 use crate::format::{BATCH_HEADER, Batch, Kind, Place};
@@ -276,7 +276,7 @@ impl<D: Disk> Store<D> {
     ///
     /// # Errors
     /// [`StoreError::IndexDamaged`].
-    pub fn local_prefix(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn local_prefix(&self, prefix: &[u8]) -> Result<Vec<LocalFact>, StoreError> {
         Ok(self.catalog.local_prefix(prefix)?)
     }
 
@@ -298,7 +298,7 @@ impl<D: Disk> Store<D> {
         }
     }
 
-    /// The signed bytes at a place, which must be those that `id` names.
+    /// The signed bytes at a place, which must be those that `id` names (STORE-9).
     fn read(&self, id: &OpId, place: Place) -> Result<Vec<u8>, StoreError> {
         let corrupt = StoreError::Corrupt { segment: place.segment, offset: place.offset };
         let bytes = match self.staged(place) {

@@ -52,6 +52,7 @@ proptest! {
         prop_assert!(rest.is_empty());
     }
 
+    /// STORE-22: one encoding a value.
     #[test]
     fn what_decodes_encodes_to_the_same_bytes(operation in operations(), at in any::<prop::sample::Index>(), byte: u8) {
         let mut bytes = encoded(&operation);
@@ -89,6 +90,7 @@ proptest! {
         }
     }
 
+    /// STORE-23.
     #[test]
     fn the_aad_is_what_is_signed_before_the_ciphertext(operation in operations()) {
         let aad = operation.aad();
@@ -134,6 +136,7 @@ proptest! {
     }
 }
 
+/// STORE-21, STORE-24.
 #[test]
 fn an_operation_that_breaks_a_bound_is_not_signed() {
     let sound = draft(1, &[1], [1; 16], 1);
@@ -154,6 +157,7 @@ fn an_operation_that_breaks_a_bound_is_not_signed() {
     assert_eq!(Signed::<Operation>::from_bytes(signed.bytes()), Ok(signed));
 }
 
+/// STORE-20.
 #[test]
 fn an_operation_costs_what_the_protocol_says() {
     let first = draft(1, &[1], [1; 16], 1).sign(&key(1)).unwrap();

@@ -35,6 +35,7 @@ fn a_second_opener_is_told_that_the_disk_is_in_use() {
     assert!(Store::open(disk, small()).is_ok());
 }
 
+/// STORE-11.
 #[test]
 fn a_prefix_lists_the_documents_at_and_under_it() {
     let (mut store, _) = open(&MemDisk::new());
@@ -77,6 +78,7 @@ fn heads_do_not_depend_on_the_order_of_arrival() {
     assert_eq!(store.missing(&space(1), &[1; 16]).unwrap(), heads);
 }
 
+/// STORE-7.
 #[test]
 fn a_torn_tail_is_cut_and_gone_after_the_next_close() {
     let disk = MemDisk::new();
@@ -98,6 +100,7 @@ fn a_torn_tail_is_cut_and_gone_after_the_next_close() {
     assert_eq!(store.local(b"after").unwrap().as_deref(), Some(b"the tear".as_slice()));
 }
 
+/// STORE-12.
 #[test]
 fn a_power_cut_between_checkpoints_does_not_cost_the_index() {
     for seed in 0..64 {
