@@ -78,7 +78,7 @@ fn statement() -> impl Strategy<Value = Signed<Statement>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
 
     #[test]
     fn statements_have_one_encoding_and_no_strict_prefix(statement in statement(), extra in any::<u8>()) {
@@ -144,6 +144,20 @@ fn counts_are_held_against_the_bytes_that_are_left() {
     assert_eq!(wire::take_varint(&mut &[0xff; 10][..]), Err(DecodeError::OutOfRange));
     let huge = vec![0; MAX_STATEMENT_BYTES + 65];
     assert_eq!(Unverified::<Statement>::from_bytes(&huge), Err(DecodeError::TooLong));
+}
+
+/// ID-10: the backlink is a head already and is not named twice; a first statement names what it saw.
+#[test]
+fn heads_that_name_the_backlink_or_nothing_are_refused() {
+    let world = World::new(2);
+    let extension = || Action::Extension { kind: 128, body: vec![] };
+    let mut twice = world.devices[0].graph.next_draft(world.id(0), extension(), 1);
+    twice.heads = vec![world.genesis()];
+    assert_eq!(twice.backlink, Some(world.genesis()));
+    assert_eq!(Statement::sign(&key(0), twice).unwrap_err().0, DecodeError::NotCanonical);
+    let mut blind = world.devices[1].graph.next_draft(world.id(1), extension(), 1);
+    blind.heads = vec![];
+    assert_eq!(Statement::sign(&key(1), blind).unwrap_err().0, DecodeError::OutOfRange);
 }
 
 /// ID-9: lists out of order or with repeats, empty rights, ranges that are none.

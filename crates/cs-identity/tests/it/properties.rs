@@ -185,7 +185,7 @@ fn picture(graph: &ControlGraph, world: &World) -> impl PartialEq + std::fmt::De
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
 
     /// ID-12 to ID-16: the set alone decides, whatever the order, and as the reference says.
     #[test]
