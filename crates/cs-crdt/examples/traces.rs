@@ -1,5 +1,5 @@
 //! Replays a recorded editing session (github.com/josephg/editing-traces), one change a keystroke, and tells what it cost:
-//! `zcat friendsforever.json.gz | cargo run --release -p cs-crdt --example traces`
+//! `cargo run --release -p cs-crdt --example traces -- friendsforever.json.gz`
 
 use std::{
     error::Error,
@@ -17,8 +17,9 @@ struct Step {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    let file = std::env::args().nth(1).ok_or("name a trace, such as friendsforever.json.gz")?;
     let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text)?;
+    flate2::read::GzDecoder::new(std::fs::File::open(file)?).read_to_string(&mut text)?;
     let trace = Value::from_json(&text)?;
     let steps = steps_of(&trace)?;
     let agents = steps.iter().map(|step| step.agent).max().unwrap_or_default() + 1;

@@ -5,7 +5,7 @@ use alloc::{collections::BTreeMap, vec::Vec};
 use crate::{
     actor::{Actor, Actors},
     apply::apply_change,
-    change::Change,
+    change::{Change, Kind},
     context::Context,
     fault::{ChangeFault, EditError, LoadError},
     path::{Hop, Path, Step},
@@ -127,19 +127,18 @@ impl Document {
     /// Whether all that the change mentions was applied, and its author's earlier dots (CRDT-1).
     fn standing(&self, change: &Change) -> Standing {
         let known = |actor: &Actor| self.actors.find(actor).map_or(0, |index| self.context.last(index));
-        let (first, last) = change.counters();
         let seen = known(&change.author());
-        if last <= seen {
-            return Standing::Known;
+        if change.first <= seen {
+            return if change.counters().1 <= seen { Standing::Known } else { Standing::Overlap };
         }
-        if first <= seen {
-            return Standing::Overlap;
+        if change.first > seen + 1 {
+            return Standing::Early;
         }
         let limits: Vec<u64> = change.actors.iter().map(known).collect();
         let met = |dot: crate::actor::Dot| {
             dot.actor == 0 || limits.get(dot.actor as usize).is_some_and(|limit| dot.counter <= *limit)
         };
-        if first == seen + 1 && change.references().all(met) { Standing::Ready } else { Standing::Early }
+        if change.references().all(met) { Standing::Ready } else { Standing::Early }
     }
 
     fn integrate(&mut self, mut change: Change, applied: &mut Applied) {
@@ -251,6 +250,27 @@ impl Document {
             hops.push(hop);
         }
         Ok(hops)
+    }
+
+    /// The path that a JSON pointer (RFC 6901) names here: `/items/0/done`. A number is an index where there is a list now, and
+    /// a key elsewhere. Inverse of a path's `to_string`.
+    ///
+    /// # Errors
+    /// [`EditError::NotFound`] if it is not a pointer, or what should be an index is none.
+    pub fn pointer(&self, pointer: &str) -> Result<Path, EditError> {
+        let mut path = Path::root();
+        let steps = match pointer.strip_prefix('/') {
+            Some(rest) => rest,
+            None if pointer.is_empty() => return Ok(path),
+            None => return Err(EditError::NotFound),
+        };
+        for step in steps.split('/') {
+            path = match self.kind(&path) {
+                Some(Kind::List) => path.index(step.parse().map_err(|_| EditError::NotFound)?),
+                _ => path.key(&step.replace("~1", "/").replace("~0", "~")),
+            };
+        }
+        Ok(path)
     }
 
     pub(crate) fn slot(&self, path: &Path) -> Option<&Slot> {

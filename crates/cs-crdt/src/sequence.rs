@@ -514,3 +514,6 @@ impl<C: Items> Sequence<C> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -120,15 +120,15 @@ impl<'a> Source<'a> {
         Ok(())
     }
 
-    /// `count` consecutive dots, within the context.
-    fn dots(&mut self, count: u64) -> Result<Dot, LoadError> {
+    /// `count` consecutive dots, within the context. Their author's next step is from `past` after the first.
+    fn dots(&mut self, count: u64, past: u64) -> Result<Dot, LoadError> {
         let number = usize::try_from(self.actors.next()?).map_err(|_| DecodeError::Invalid)?;
         let step = self.counters.next()?;
         let (local, last) =
             self.table.get(number).zip(self.last.get_mut(number)).ok_or(DecodeError::Invalid)?;
         let counter = last.checked_add_signed(step).filter(|c| (1..=MAX_COUNTER).contains(c));
         let dot = Dot::new(*local, counter.ok_or(DecodeError::Invalid)?);
-        *last = dot.counter;
+        *last = dot.counter + past;
         if count == 0 || count > MAX_COUNTER || !self.context.contains(dot.plus(count - 1)) {
             return Err(LoadError::Inconsistent);
         }
@@ -136,7 +136,7 @@ impl<'a> Source<'a> {
     }
 
     fn used_dots(&mut self, count: u64) -> Result<Dot, LoadError> {
-        let dot = self.dots(count)?;
+        let dot = self.dots(count, 0)?;
         self.used.push((dot, count));
         Ok(dot)
     }
@@ -332,12 +332,7 @@ impl<'a> Source<'a> {
             let raw_left = if tag & origin::LEFT > 0 { Some(self.origin()?) } else { None };
             let raw_right = if tag & origin::RIGHT > 0 { Some(self.origin()?) } else { None };
             let count = u64::from(u32::try_from(self.length()?).map_err(|_| DecodeError::TooLarge)?);
-            let id = self.dots(count)?;
-            if let Some(last) =
-                self.last.get_mut(self.table.iter().position(|a| *a == id.actor).unwrap_or(usize::MAX))
-            {
-                *last = id.counter + count;
-            }
+            let id = self.dots(count, count)?;
             self.items.push((id, count));
             let left = raw_left.map(|(actor, step)| step_from(id, actor, step)).transpose()?;
             let base = left.unwrap_or(id);

@@ -142,6 +142,90 @@ fn one_item_is_removed_once_in_a_change() {
     assert_eq!(Change::from_bytes(&bytes), Err(DecodeError::NotCanonical));
 }
 
+/// A snapshot by one author in its parts: header, columns, waiting changes. Only for sizes below 128.
+fn parts(saved: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>, Vec<u8>) {
+    let (header, mut rest) = saved.split_at(35);
+    let mut columns = Vec::new();
+    for _ in 0..7 {
+        let (column, tail) = rest[1..].split_at(usize::from(rest[0]));
+        columns.push(column.to_vec());
+        rest = tail;
+    }
+    (header.to_vec(), columns, rest.to_vec())
+}
+
+fn whole(header: &[u8], columns: &[Vec<u8>], waiting: &[u8]) -> Vec<u8> {
+    let mut bytes = header.to_vec();
+    for column in columns {
+        bytes.push(column.len() as u8);
+        bytes.extend(column);
+    }
+    bytes.extend(waiting);
+    bytes
+}
+
+/// `{"a":1,"b":1}` by one author: a mark and two writes, dots 1 to 3.
+fn small() -> Document {
+    let mut document = Document::new([7; 32]);
+    document.merge_json(0, &Value::from_json(r#"{"a":1,"b":1}"#).unwrap()).unwrap();
+    document
+}
+
+/// CRDT-9
+#[test]
+fn a_snapshot_with_dots_past_its_context_is_refused() {
+    let mut saved = small().save();
+    assert_eq!(saved[34], 3);
+    saved[34] = 2;
+    assert_eq!(Document::load(&saved, [1; 32]).unwrap_err(), LoadError::Inconsistent);
+}
+
+/// CRDT-9
+#[test]
+fn a_snapshot_that_uses_a_dot_twice_is_refused() {
+    let (header, mut columns, waiting) = parts(&small().save());
+    assert_eq!(columns[3], [6, 2], "three steps of one");
+    columns[3] = vec![7, 2, 2, 0];
+    let twice = whole(&header, &columns, &waiting);
+    assert_eq!(Document::load(&twice, [1; 32]).unwrap_err(), LoadError::Inconsistent);
+    columns[3] = vec![7, 2, 2, 2];
+    let long_way = whole(&header, &columns, &waiting);
+    let refused = LoadError::Malformed(DecodeError::NotCanonical);
+    assert_eq!(Document::load(&long_way, [1; 32]).unwrap_err(), refused);
+    columns[3] = vec![6, 2];
+    assert!(Document::load(&whole(&header, &columns, &waiting), [1; 32]).is_ok());
+}
+
+/// CRDT-9
+#[test]
+fn a_snapshot_whose_waiting_change_need_not_wait_is_refused() {
+    let mut author = small();
+    let (header, columns, none) = parts(&author.save());
+    assert_eq!(none, [0]);
+    let next = author.edit(1, |tx| tx.set("a", 2)).unwrap().unwrap();
+    let mut early = Document::new([1; 32]);
+    assert_eq!(early.apply(&next).unwrap().waiting, 1);
+    let saved = early.save();
+    let waiting = &saved[saved.len() - next.len() - 2..];
+    let ready = whole(&header, &columns, waiting);
+    assert_eq!(Document::load(&ready, [1; 32]).unwrap_err(), LoadError::Inconsistent);
+}
+
+/// CRDT-9
+#[test]
+fn a_snapshot_whose_items_have_no_such_neighbour_is_refused() {
+    let mut author = Document::new([7; 32]);
+    author.edit(0, |tx| tx.splice("t", 0..0, "ab")).unwrap();
+    author.edit(0, |tx| tx.splice("t", 1..1, "x")).unwrap();
+    let (header, mut columns, waiting) = parts(&author.save());
+    let steps = columns[6].len() - 1;
+    assert_eq!(columns[6][steps], 3, "the left neighbour is two dots back");
+    columns[6][steps] = 5;
+    assert!(Document::load(&whole(&header, &columns, &waiting), [1; 32]).is_err());
+    columns[6][steps] = 3;
+    assert!(Document::load(&whole(&header, &columns, &waiting), [1; 32]).is_ok());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 

@@ -5,3 +5,4 @@ mod histories;
 mod hostile;
 mod properties;
 mod stories;
+mod vectors;

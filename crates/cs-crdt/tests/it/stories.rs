@@ -228,6 +228,18 @@ fn a_transaction_that_fails_leaves_no_trace() {
 }
 
 #[test]
+fn a_pointer_names_the_path_that_prints_as_it() {
+    let (a, _) = pair(r#"{"a/b":[{"~":1},2],"0":{"1":2}}"#);
+    for pointer in ["", "/a~1b/0/~0", "/a~1b/1", "/0/1", "/0/new"] {
+        assert_eq!(a.pointer(pointer).unwrap().to_string(), pointer);
+    }
+    assert_eq!(a.value(&a.pointer("/a~1b/0/~0").unwrap()), Some(1.into()));
+    assert_eq!(a.value(&a.pointer("/0/1").unwrap()), Some(2.into()));
+    assert_eq!(a.pointer("a"), Err(EditError::NotFound));
+    assert_eq!(a.pointer("/a~1b/x"), Err(EditError::NotFound));
+}
+
+#[test]
 fn merging_json_makes_the_document_equal_to_it() {
     let (mut a, mut b) = pair("{}");
     for text in [
