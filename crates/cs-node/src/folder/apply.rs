@@ -309,13 +309,10 @@ impl<F: Vfs> Folder<F> {
         if self.staged.get(path).is_some_and(|staged| staged.content == *content) {
             return Ok(false);
         }
-        for (source, place, ..) in self.index.locate(&first.id)? {
-            if place != Place::Kept {
+        for (source, kept) in self.index.kept_with(&first.id)? {
+            if !kept.content.same_bytes(content) {
                 continue;
             }
-            let Some(kept) = self.index.kept(source)?.filter(|kept| kept.content.same_bytes(content)) else {
-                continue;
-            };
             let Some(full) = self.full_list(&kept.content)? else { continue };
             let from = kept_path(source);
             if self.vfs.stat(&from) != Ok(kept.stat) {

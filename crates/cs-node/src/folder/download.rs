@@ -71,6 +71,11 @@ impl Downloads {
 
     fn remove(&mut self, path: &RelPath) -> Option<Download> {
         let download = self.by_path.remove(path)?;
+        self.unwant(path, &download);
+        Some(download)
+    }
+
+    fn unwant(&mut self, path: &RelPath, download: &Download) {
         for id in download.missing() {
             if let Some(paths) = self.wanted.get_mut(&id) {
                 paths.remove(path);
@@ -79,7 +84,6 @@ impl Downloads {
                 }
             }
         }
-        Some(download)
     }
 
     /// The temporary file is gone or its chunks have another source now.
@@ -93,6 +97,13 @@ impl Downloads {
 }
 
 impl Download {
+    fn is_complete(&self) -> bool {
+        match &self.stage {
+            Stage::List { missing, .. } => missing.is_empty(),
+            Stage::Data { missing, .. } => missing.is_empty(),
+        }
+    }
+
     fn missing(&self) -> Vec<ChunkId> {
         match &self.stage {
             Stage::List { missing, .. } => missing.iter().copied().collect(),
@@ -147,23 +158,28 @@ impl<F: Vfs> Folder<F> {
             return Err(FolderError::WrongChunk);
         }
         let mut written = Written::default();
-        let paths: Vec<_> = self.downloads.wanted.get(id).into_iter().flatten().cloned().collect();
-        for path in paths {
-            let Some(mut download) = self.downloads.remove(&path) else { continue };
-            let stored = self.store_chunk(&mut download, id, bytes);
-            let fetch = match stored {
+        let mut paths = self.downloads.wanted.remove(id).unwrap_or_default();
+        while let Some(path) = paths.pop_first() {
+            let Some(mut download) = self.downloads.by_path.remove(&path) else { continue };
+            let fetch = match self.store_chunk(&mut download, id, bytes) {
                 Ok(Stored::Mislabelled) => {
+                    self.downloads.unwant(&path, &download);
                     self.discard(&download);
                     Fetch::Refused(Why::BadChunkList)
                 }
-                Ok(Stored::Good) if download.missing().is_empty() => match download.stage {
+                Ok(Stored::Good) if download.is_complete() => match download.stage {
                     Stage::List { .. } => self.list_arrived(&path, download)?,
                     Stage::Data { .. } => self.finish(&path, download)?,
                 },
-                unfinished => {
-                    self.downloads.insert(path, download);
-                    unfinished?;
+                Ok(Stored::Good) => {
+                    self.downloads.by_path.insert(path, download);
                     continue;
+                }
+                Err(error) => {
+                    self.downloads.by_path.insert(path.clone(), download);
+                    paths.insert(path);
+                    self.downloads.wanted.insert(*id, paths);
+                    return Err(error);
                 }
             };
             match fetch {
@@ -263,7 +279,7 @@ impl<F: Vfs> Folder<F> {
             }
         }
         let download = download(Stage::List { have, missing });
-        if download.missing().is_empty() {
+        if download.is_complete() {
             return self.list_arrived(path, download);
         }
         let needs = download.needs();

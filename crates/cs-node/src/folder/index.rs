@@ -299,6 +299,27 @@ impl Index {
         Ok(rows.next().transpose().map_err(fault)?.map(|(_, value)| value.value().to_vec()))
     }
 
+    /// A kept version that has this chunk in its file or in its list.
+    pub(crate) fn kept_with(&mut self, id: &ChunkId) -> Result<Vec<(SourceId, Kept)>, IndexError> {
+        let transaction = self.transaction()?;
+        let (from, to) = (located(id, 0), located(id, u64::MAX));
+        let mut sources = Vec::new();
+        let chunks = transaction.open_table(CHUNKS).map_err(fault)?;
+        for row in chunks.range::<&[u8]>(from.as_slice()..=to.as_slice()).map_err(fault)?.take(MAX_PLACES) {
+            sources.push(source_in(row.map_err(fault)?.0.value())?);
+        }
+        let blobs = transaction.open_table(BLOBS).map_err(fault)?;
+        for row in blobs.range::<&[u8]>(from.as_slice()..=to.as_slice()).map_err(fault)?.take(MAX_PLACES) {
+            sources.push(source_in(row.map_err(fault)?.0.value())?);
+        }
+        drop((chunks, blobs));
+        let mut found = Vec::new();
+        for source in sources {
+            found.extend(self.kept(source)?.map(|kept| (source, kept)));
+        }
+        Ok(found)
+    }
+
     pub(crate) fn kept(&mut self, source: SourceId) -> Result<Option<Kept>, IndexError> {
         let table = self.transaction()?.open_table(KEPT).map_err(fault)?;
         let value = table.get(source).map_err(fault)?;

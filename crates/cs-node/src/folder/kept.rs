@@ -36,6 +36,15 @@ impl<F: Vfs> Folder<F> {
             .collect())
     }
 
+    /// Whether what `path` held as these versions is kept.
+    ///
+    /// It tells two reasons apart why a scan may report exactly what the core shows at a path, based on an older file: if that
+    /// file is kept, it was replaced here and a crash made the index forget, and the core confirms; if not, the user made
+    /// the same edit, which is an operation like any other. Reads the records of all kept versions.
+    pub fn has_kept(&mut self, path: &RelPath, versions: &[Version]) -> Result<bool, FolderError> {
+        Ok(self.index.all_kept()?.iter().any(|(_, kept)| kept.path == *path && kept.versions == versions))
+    }
+
     /// Removes kept versions beyond the [`Retention`](super::Retention), oldest first, and what crashes left behind in
     /// `.cosync` once it is as old. Returns how many files it removed. For every few minutes; costs a look at each kept file.
     pub fn expire(&mut self, unix_ms: u64) -> Result<usize, FolderError> {

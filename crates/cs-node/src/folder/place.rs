@@ -98,6 +98,11 @@ impl<F: Vfs> Folder<F> {
     /// Makes the directories above a path that are missing. They are recorded without versions: their own operations give
     /// them some, and until then no scan takes them for the user's.
     pub(crate) fn make_parents(&mut self, path: &RelPath) -> Result<Result<(), Why>, FolderError> {
+        let Some(parent) = path.parent() else { return Ok(Ok(())) };
+        let is_known = self.index.entry(&parent)?.is_some_and(|entry| entry.is_present());
+        if is_known && self.vfs.stat(&parent).is_ok_and(|stat| stat.kind == Kind::Dir && !stat.foreign) {
+            return Ok(Ok(()));
+        }
         let above: Vec<RelPath> = path.ancestors().collect();
         for dir in above {
             match self.vfs.stat(&dir) {

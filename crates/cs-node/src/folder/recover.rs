@@ -79,8 +79,8 @@ fn adopt(
     let (content, versions) = (entry.content.clone(), entry.versions.clone());
     index.put_kept(source, &Kept { path: path.clone(), content, versions, kept_unix_ms, stat })?;
     index.put_place(source, &Place::Kept)?;
-    // The path itself is for the next scan to look at.
-    Ok(index.put_entry(&path, &Entry { source: None, ..entry })?)
+    // That this file is not at its path any more is our doing, and no one's edit. What is there instead the next scan reports.
+    Ok(index.put_entry(&path, &Entry::tombstone(entry.versions))?)
 }
 
 /// Files the index has, page by page. (All of them: which were replaced only their inodes tell.)

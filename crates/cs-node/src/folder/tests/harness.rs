@@ -164,16 +164,20 @@ impl Peer {
     }
 
     pub(crate) fn take(&mut self, change: LocalChange) -> Result<(), Died> {
-        let shown = shown(&self.log).remove(&change.path);
-        if let Some((content, versions)) = shown.filter(|(content, _)| content.same_data(&change.content)) {
-            self.folder()?.confirm(&change.path, &content, &versions).expect("an index in memory");
+        let LocalChange { path, base, content } = change;
+        // What is shown may be there because it was applied and the index forgot. Then what was there before is in `kept/`.
+        let was_file = base.iter().any(|id| matches!(self.log[id].content, Content::File { .. }));
+        let shown = shown(&self.log).remove(&path).filter(|(shown, _)| shown.same_data(&content));
+        if let Some((content, versions)) = shown
+            && (!was_file || self.folder()?.has_kept(&path, &base).expect("an index in memory"))
+        {
+            self.folder()?.confirm(&path, &content, &versions).expect("an index in memory");
             return Ok(());
         }
         self.made += 1;
         let mut id = blake3::Hasher::new();
         id.update(&[self.name]).update(&self.made.to_le_bytes());
         let id = Version::from_bytes(*id.finalize().as_bytes());
-        let LocalChange { path, base, content } = change;
         self.log.insert(id, Op { path: path.clone(), content: content.clone(), base });
         self.folder()?.confirm(&path, &content, &[id]).expect("an index in memory");
         Ok(())
