@@ -20,8 +20,10 @@ pub(crate) struct Cache {
 #[derive(Debug)]
 struct Entry {
     broadcast: Broadcast,
-    /// Waits for a verdict; came from this peer.
-    held_from: Option<NodeId>,
+    /// Who passed it on; `None` if it was published here.
+    from: Option<NodeId>,
+    /// Waits for a verdict.
+    held: bool,
     served: u8,
 }
 
@@ -33,11 +35,12 @@ impl Cache {
         limit: usize,
         id: MessageId,
         broadcast: Broadcast,
-        held_from: Option<NodeId>,
+        from: Option<NodeId>,
+        held: bool,
     ) {
         self.bytes += broadcast.payload.len();
         self.order.push_back((now, id));
-        self.entries.insert(id, Entry { broadcast, held_from, served: 0 });
+        self.entries.insert(id, Entry { broadcast, from, held, served: 0 });
         while self.bytes > limit && self.order.len() > 1 {
             self.drop_oldest();
         }
@@ -53,7 +56,7 @@ impl Cache {
 
     /// The broadcast, to answer a request for it.
     pub(crate) fn serve(&mut self, id: &MessageId) -> Option<&Broadcast> {
-        let entry = self.entries.get_mut(id).filter(|entry| entry.held_from.is_none())?;
+        let entry = self.entries.get_mut(id).filter(|entry| !entry.held)?;
         if entry.served >= SERVED_MAX {
             return None;
         }
@@ -63,9 +66,9 @@ impl Cache {
 
     /// Ends the wait for a verdict: what was held, and from whom it came.
     pub(crate) fn release(&mut self, id: &MessageId) -> Option<(Broadcast, NodeId)> {
-        let entry = self.entries.get_mut(id)?;
-        let from = entry.held_from.take()?;
-        Some((entry.broadcast.clone(), from))
+        let entry = self.entries.get_mut(id).filter(|entry| entry.held)?;
+        entry.held = false;
+        Some((entry.broadcast.clone(), entry.from?))
     }
 
     /// Forgets a broadcast that was found to be bad.
@@ -76,10 +79,20 @@ impl Cache {
         }
     }
 
-    /// The newest that may be passed on, at most `count`.
-    pub(crate) fn newest(&self, count: usize) -> Vec<MessageId> {
-        let free = |id: &MessageId| self.entries.get(id).is_some_and(|entry| entry.held_from.is_none());
-        self.order.iter().rev().map(|(_, id)| *id).filter(free).take(count).collect()
+    /// The newest that may be passed on, at most `count`, with the links they crossed.
+    pub(crate) fn newest(&self, count: usize) -> Vec<(MessageId, u8)> {
+        let free = |(_, id): &(Duration, MessageId)| {
+            let entry = self.entries.get(id).filter(|entry| !entry.held)?;
+            Some((*id, entry.broadcast.hops))
+        };
+        self.order.iter().rev().filter_map(free).take(count).collect()
+    }
+
+    /// Who passed a broadcast on, and the links it had crossed then; `None` if it was published here or is
+    /// forgotten.
+    pub(crate) fn path(&self, id: &MessageId) -> Option<(NodeId, u8)> {
+        let entry = self.entries.get(id)?;
+        Some((entry.from?, entry.broadcast.hops))
     }
 
     fn drop_oldest(&mut self) {

@@ -2,7 +2,8 @@
 
 use crate::wire::DecodeError;
 
-/// A peer broke the protocol. Nothing changed but the clock; the node should take it out of its standing.
+/// A peer broke the protocol (GOS-14). Nothing changed but the clock; the node should take it out of the peer's
+/// standing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PeerFault {
@@ -12,9 +13,6 @@ pub enum PeerFault {
     /// A message from a peer that was not reported as up.
     #[error("message from a peer that is not connected")]
     NotConnected,
-    /// A greeting in a version that neither side's history knows.
-    #[error("unknown protocol version")]
-    Version,
     /// More joins, shuffles, probes or announcements than the protocol ever needs.
     #[error("too many requests")]
     TooMuch,

@@ -4,7 +4,6 @@
 mod cache;
 mod codec;
 mod config;
-
 mod fault;
 mod link;
 mod machine;

@@ -139,8 +139,8 @@ pub struct Counters {
 /// Membership and broadcast of one topic.
 ///
 /// Commands, inputs and timeouts leave work in [`poll_output`](Self::poll_output). Equal seeds and scripts
-/// give equal traces; clocks that step back are ignored. Memory: the cache of [`Config::cache_bytes`], about
-/// 300 KiB of ids at most, and a few hundred bytes a connected or remembered peer.
+/// give equal traces; clocks that step back are ignored. Memory: the cache of [`Config::cache_bytes`], up to
+/// a megabyte of ids after a hundred thousand broadcasts, and a few hundred bytes a connected or remembered peer.
 #[derive(Debug)]
 pub struct Gossip {
     core: Core,

@@ -30,9 +30,43 @@ impl Delay {
     }
 }
 
+/// The largest of the recent samples of a delay that varies with its cause, such as the depth of a path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Peak {
+    largest: Option<Duration>,
+}
+
+impl Peak {
+    /// Rises at once, falls by a 64th of the difference.
+    pub(crate) fn sample(&mut self, sample: Duration) {
+        let largest = self.largest.unwrap_or(sample);
+        let fallen = largest.saturating_sub(largest.saturating_sub(sample) / 64);
+        self.largest = Some(sample.max(fallen));
+    }
+
+    /// An eighth above the peak; `None` before the first sample.
+    pub(crate) fn limit(&self) -> Option<Duration> {
+        self.largest.map(|largest| largest * 9 / 8)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peak_rises_at_once_and_falls_slowly() {
+        let mut peak = Peak::default();
+        assert_eq!(peak.limit(), None);
+        for sample in [10, 800, 10, 10] {
+            peak.sample(Duration::from_millis(sample));
+        }
+        assert!(peak.limit().unwrap() > Duration::from_millis(850));
+        for _ in 0..300 {
+            peak.sample(Duration::from_millis(10));
+        }
+        assert!(peak.limit().unwrap() < Duration::from_millis(25));
+    }
 
     #[test]
     fn steady_samples_draw_the_limit_to_the_mean() {

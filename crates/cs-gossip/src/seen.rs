@@ -10,8 +10,10 @@ use crate::wire::MessageId;
 const EXACT: usize = 4096;
 /// Broadcasts in one Bloom generation: with two of them 65,536 to 131,072 are remembered beyond the exact ones.
 const GENERATION: usize = 65_536;
-/// False positives of one generation; a broadcast lost to one is found by reconciliation.
-const ERROR: f64 = 4e-7;
+/// False positives of the first filter of a generation. Each time the generation grows another filter is added
+/// with 0.85 of the error of the one before: five of them have 3.7 times the error of the first, two generations
+/// 7.4 times. A broadcast lost to one is found by reconciliation.
+const ERROR: f64 = 1e-7;
 
 /// A set that forgets the oldest. A member may be forgotten after 70,000 others; a stranger is taken for a
 /// member less than once in a million.
@@ -85,14 +87,14 @@ mod tests {
         MessageId::from_bytes(*blake3::hash(&number.to_le_bytes()).as_bytes().first_chunk().unwrap())
     }
 
+    /// GOS-8
     #[test]
     fn tens_of_thousands_are_remembered_and_strangers_are_told_apart() {
         let mut seen = Seen::new(7);
-        for number in 0..150_000 {
-            assert!(seen.insert(id(number)), "{number} was taken for another");
-        }
+        let mistaken = (0..150_000).filter(|number| !seen.insert(id(*number))).count();
         assert!((80_000..150_000).all(|number| seen.contains(&id(number))));
-        assert!((150_000..250_000).all(|number| !seen.contains(&id(number))));
+        let mistaken = mistaken + (150_000..250_000).filter(|number| seen.contains(&id(*number))).count();
+        assert!(mistaken <= 1, "{mistaken} of 250,000");
         assert!(!seen.insert(id(149_999)) && !seen.insert(id(80_000)));
         assert!(seen.exact.len() == EXACT && seen.order.len() == EXACT && seen.inserted <= GENERATION);
     }

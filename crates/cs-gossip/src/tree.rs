@@ -10,7 +10,7 @@ use crate::cache::Cache;
 use crate::fault::{PeerFault, Refused};
 use crate::machine::{Event, Verdict};
 use crate::membership::Membership;
-use crate::rtt::Delay;
+use crate::rtt::Peak;
 use crate::seen::Seen;
 use crate::shared::{Change, Core};
 use crate::timers::Timer;
@@ -28,7 +28,7 @@ const MAX_PENDING: usize = 512;
 const RECENT: usize = 32;
 /// Bounds of the wait between an announcement and the request for it.
 const LEAST_WAIT: Duration = Duration::from_millis(10);
-const MOST_WAIT: Duration = Duration::from_secs(2);
+const MOST_WAIT: Duration = Duration::from_secs(1);
 /// Bounds of the time in which announcements are gathered.
 const LEAST_FLUSH: Duration = Duration::from_millis(5);
 const MOST_FLUSH: Duration = Duration::from_millis(50);
@@ -39,17 +39,18 @@ pub(crate) struct Tree {
     cache: Cache,
     /// Neighbours that get announcements instead of payloads.
     lazy: BTreeSet<NodeId>,
-    pending: BTreeMap<NodeId, VecDeque<MessageId>>,
+    pending: BTreeMap<NodeId, VecDeque<(MessageId, u8)>>,
     missing: BTreeMap<MessageId, Missing>,
     /// How long after its announcement a pushed copy still comes.
-    lateness: Delay,
+    lateness: Peak,
 }
 
 /// A broadcast that others have.
 #[derive(Debug)]
 struct Missing {
     first: NodeId,
-    untried: VecDeque<NodeId>,
+    /// Who has it, and how many links it crossed to there.
+    untried: Vec<(u8, NodeId)>,
     announced_at: Duration,
     requested: bool,
     pull: bool,
@@ -63,7 +64,7 @@ impl Tree {
             lazy: BTreeSet::new(),
             pending: BTreeMap::new(),
             missing: BTreeMap::new(),
-            lateness: Delay::default(),
+            lateness: Peak::default(),
         }
     }
 
@@ -90,11 +91,11 @@ impl Tree {
         self.seen.insert(id);
         core.counters.published += 1;
         self.forward(core, members, id, &broadcast, None);
-        self.keep(core, id, broadcast, None);
+        self.keep(core, id, broadcast, None, false);
         Ok(id)
     }
 
-    /// A payload arrives: the first time it is delivered and passed on, then its sender is pruned.
+    /// A payload arrives: the first time it is delivered and passed on, then its sender is pruned (GOS-12).
     pub(crate) fn broadcast(
         &mut self,
         core: &mut Core,
@@ -106,16 +107,20 @@ impl Tree {
             return Err(PeerFault::Payload);
         }
         let id = broadcast.id();
-        let in_tree = broadcast.lane == Lane::Normal && !broadcast.pulled && members.is_active(&from);
+        let small = broadcast.payload.len() <= core.config.push_bytes;
+        let in_tree = broadcast.lane == Lane::Normal && small && members.is_active(&from);
         if !self.seen.insert(id) {
             core.counters.duplicates += 1;
-            if in_tree && self.lazy.insert(from) {
+            // Two broadcasts at once may each find the other's way superfluous: one way must stay.
+            let parent = self.cache.path(&id).map(|(parent, _)| parent);
+            let covered = parent.is_none_or(|parent| parent != from && !self.lazy.contains(&parent));
+            if in_tree && covered && self.lazy.insert(from) {
                 core.counters.prunes += 1;
                 core.send(from, Lane::Control, &Message::Prune);
             }
             return Ok(());
         }
-        self.arrived(core, &id);
+        self.arrived(core, &id, broadcast.pulled);
         if in_tree {
             self.lazy.remove(&from);
         }
@@ -131,10 +136,10 @@ impl Tree {
             hops: broadcast.hops,
         });
         if core.config.validate {
-            self.keep(core, id, broadcast, Some(from));
+            self.keep(core, id, broadcast, Some(from), true);
         } else {
             self.forward(core, members, id, &broadcast, Some(from));
-            self.keep(core, id, broadcast, None);
+            self.keep(core, id, broadcast, Some(from), false);
         }
         Ok(())
     }
@@ -175,17 +180,21 @@ impl Tree {
             };
             if pull {
                 core.counters.announced += 1;
-                core.send(peer, broadcast.lane, &Message::Announce { pull: true, ids: vec![id] });
+                core.send(
+                    peer,
+                    broadcast.lane,
+                    &Message::Announce { pull: true, ids: vec![(id, broadcast.hops)] },
+                );
             } else if push {
                 core.counters.pushed += 1;
                 core.send_bytes(peer, broadcast.lane, bytes.clone());
             } else {
-                self.announce_later(core, members, peer, id);
+                self.announce_later(core, members, peer, (id, broadcast.hops));
             }
         }
     }
 
-    fn announce_later(&mut self, core: &mut Core, members: &Membership, peer: NodeId, id: MessageId) {
+    fn announce_later(&mut self, core: &mut Core, members: &Membership, peer: NodeId, id: (MessageId, u8)) {
         let pending = self.pending.entry(peer).or_default();
         if pending.len() >= MAX_PENDING {
             pending.pop_front();
@@ -200,7 +209,7 @@ impl Tree {
 
     pub(crate) fn flush(&mut self, core: &mut Core) {
         for (peer, ids) in core::mem::take(&mut self.pending) {
-            let ids: Vec<MessageId> = ids.into_iter().collect();
+            let ids: Vec<(MessageId, u8)> = ids.into_iter().collect();
             for chunk in ids.chunks(MAX_ANNOUNCED) {
                 core.counters.announced += chunk.len() as u64;
                 core.send(peer, Lane::Normal, &Message::Announce { pull: false, ids: chunk.to_vec() });
@@ -215,15 +224,16 @@ impl Tree {
         members: &Membership,
         from: NodeId,
         pull: bool,
-        ids: &[MessageId],
+        ids: &[(MessageId, u8)],
     ) {
-        for id in ids {
+        for (id, hops) in ids {
             if self.seen.contains(id) {
                 continue;
             }
             if let Some(missing) = self.missing.get_mut(id) {
-                if missing.untried.len() < MAX_HOLDERS && !missing.untried.contains(&from) {
-                    missing.untried.push_back(from);
+                let known = missing.untried.iter().any(|(_, peer)| *peer == from);
+                if missing.untried.len() < MAX_HOLDERS && !known {
+                    missing.untried.push((*hops, from));
                 }
                 continue;
             }
@@ -234,7 +244,7 @@ impl Tree {
             }
             let missing = Missing {
                 first: from,
-                untried: VecDeque::from([from]),
+                untried: vec![(*hops, from)],
                 announced_at: core.now,
                 requested: false,
                 pull,
@@ -243,7 +253,10 @@ impl Tree {
             if pull {
                 self.missing_due(core, members, *id);
             } else {
-                core.set_after(Timer::Missing(*id), self.wait(members));
+                // Behind a broken link many wait for the same: the first to ask mends it for all.
+                let wait = self.wait(members);
+                let wait = wait + wait * core.below(1024) as u32 / 512;
+                core.set_after(Timer::Missing(*id), wait);
             }
         }
     }
@@ -252,38 +265,39 @@ impl Tree {
     fn wait(&self, members: &Membership) -> Duration {
         let slowest = members.links.values().filter(|link| link.active);
         let slowest = slowest.filter_map(|link| link.rtt.smoothed()).max().unwrap_or(MOST_WAIT / 8);
-        self.lateness.limit().unwrap_or(slowest).clamp(LEAST_WAIT, MOST_WAIT)
+        self.lateness.limit().unwrap_or(slowest * 8).clamp(slowest.max(LEAST_WAIT), MOST_WAIT)
     }
 
-    /// Asks the nearest of those who have it and were not asked yet.
+    /// GOS-11: asks one of those who have it and were not asked yet: the one nearest to the publisher, which
+    /// keeps the tree shallow, and of equals the one nearest to us.
     pub(crate) fn missing_due(&mut self, core: &mut Core, members: &Membership, id: MessageId) {
         let Some(missing) = self.missing.get_mut(&id) else {
             return;
         };
         let distance = |peer: &NodeId| members.links.get(peer).map(crate::link::Link::limit);
-        missing.untried.retain(|peer| distance(peer).is_some());
-        let nearest = missing.untried.iter().copied().min_by_key(|peer| distance(peer));
-        let Some(holder) = nearest else {
+        missing.untried.retain(|(_, peer)| distance(peer).is_some());
+        let nearest = missing.untried.iter().copied().min_by_key(|(hops, peer)| (*hops, distance(peer)));
+        let Some((_, holder)) = nearest else {
             core.counters.lost += 1;
             self.missing.remove(&id);
             return;
         };
-        missing.untried.retain(|peer| *peer != holder);
+        missing.untried.retain(|(_, peer)| *peer != holder);
         missing.requested = true;
         let tree = !missing.pull && members.is_active(&holder);
         if tree {
             self.lazy.remove(&holder);
         }
         core.counters.grafts += 1;
-        core.send(holder, Lane::Control, &Message::Graft { tree, id });
+        core.send(holder, Lane::Control, &Message::Graft { tree, id: Some(id) });
         core.set_after(Timer::Missing(id), distance(&holder).unwrap_or(MOST_WAIT));
     }
 
-    /// Stops waiting; learns how late pushed copies are.
-    fn arrived(&mut self, core: &mut Core, id: &MessageId) {
+    /// Stops waiting; learns how late pushed copies are, those too that came after all.
+    fn arrived(&mut self, core: &mut Core, id: &MessageId, pulled: bool) {
         if let Some(missing) = self.missing.remove(id) {
             core.timers.cancel(Timer::Missing(*id));
-            if !missing.requested {
+            if !missing.requested || !pulled {
                 self.lateness.sample(core.now.saturating_sub(missing.announced_at));
             }
         }
@@ -295,12 +309,12 @@ impl Tree {
         members: &Membership,
         from: NodeId,
         tree: bool,
-        id: MessageId,
+        id: Option<MessageId>,
     ) {
         if tree && members.is_active(&from) {
             self.lazy.remove(&from);
         }
-        if let Some(broadcast) = self.cache.serve(&id) {
+        if let Some(broadcast) = id.and_then(|id| self.cache.serve(&id)) {
             let broadcast = Broadcast { pulled: true, ..broadcast.clone() };
             core.counters.pushed += 1;
             core.send(from, broadcast.lane, &Message::Broadcast(broadcast));
@@ -313,7 +327,7 @@ impl Tree {
         }
     }
 
-    /// A new neighbour hears of the recent past, so that what was under way while it came is not lost.
+    /// GOS-13: a new neighbour hears of the recent past, so that what was under way while it came is not lost.
     pub(crate) fn change(&mut self, core: &mut Core, change: Change) {
         match change {
             Change::Up(peer) => {
@@ -338,8 +352,15 @@ impl Tree {
         self.set_expire(core, oldest);
     }
 
-    fn keep(&mut self, core: &mut Core, id: MessageId, broadcast: Broadcast, held_from: Option<NodeId>) {
-        self.cache.insert(core.now, core.config.cache_bytes, id, broadcast, held_from);
+    fn keep(
+        &mut self,
+        core: &mut Core,
+        id: MessageId,
+        broadcast: Broadcast,
+        from: Option<NodeId>,
+        held: bool,
+    ) {
+        self.cache.insert(core.now, core.config.cache_bytes, id, broadcast, from, held);
         if !core.timers.is_set(Timer::Expire) {
             self.set_expire(core, Some(core.now));
         }

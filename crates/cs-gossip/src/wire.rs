@@ -145,15 +145,15 @@ pub enum Message {
     Announce {
         /// Do not wait for another copy: there will be none unless you ask.
         pull: bool,
-        /// Up to [`MAX_ANNOUNCED`], in any order, at least one.
-        ids: Vec<MessageId>,
+        /// Up to [`MAX_ANNOUNCED`], in any order, at least one, each with the links it crossed to the sender.
+        ids: Vec<(MessageId, u8)>,
     },
-    /// Send me this broadcast.
+    /// Send me this broadcast, or push to me from now on, or both; never neither.
     Graft {
-        /// And push to me from now on.
+        /// Push to me from now on.
         tree: bool,
-        /// Which.
-        id: MessageId,
+        /// Send this one now.
+        id: Option<MessageId>,
     },
     /// Announce to me from now on, instead of pushing.
     Prune,
@@ -226,7 +226,12 @@ impl Message {
             kind::ALIVE => Self::Alive { target: take_node(input)? },
             kind::BROADCAST => Self::Broadcast(Broadcast::decode(input)?),
             kind::ANNOUNCE => Self::Announce { pull: codec::take_bool(input)?, ids: take_ids(input)? },
-            kind::GRAFT => Self::Graft { tree: codec::take_bool(input)?, id: MessageId(codec::take(input)?) },
+            kind::GRAFT => match codec::take_u8(input)? {
+                0 => Self::Graft { tree: false, id: Some(MessageId(codec::take(input)?)) },
+                1 => Self::Graft { tree: true, id: Some(MessageId(codec::take(input)?)) },
+                2 => Self::Graft { tree: true, id: None },
+                _ => return Err(DecodeError::NonCanonical),
+            },
             kind::PRUNE => Self::Prune,
             _ => return Err(DecodeError::Unknown),
         })
@@ -266,11 +271,14 @@ impl Message {
             Self::Announce { pull, ids } => {
                 out.extend_from_slice(&[kind::ANNOUNCE, u8::from(*pull)]);
                 codec::put_varint(out, ids.len() as u64);
-                ids.iter().for_each(|id| out.extend_from_slice(&id.0));
+                for (id, hops) in ids {
+                    out.extend_from_slice(&id.0);
+                    out.push(*hops);
+                }
             }
             Self::Graft { tree, id } => {
-                out.extend_from_slice(&[kind::GRAFT, u8::from(*tree)]);
-                out.extend_from_slice(&id.0);
+                out.extend_from_slice(&[kind::GRAFT, if id.is_none() { 2 } else { u8::from(*tree) }]);
+                out.extend_from_slice(id.as_ref().map_or(&[], |id| &id.0));
             }
             Self::Prune => out.push(kind::PRUNE),
         }
@@ -371,10 +379,10 @@ fn put_peers(out: &mut Vec<u8>, peers: &[NodeId]) {
     peers.iter().for_each(|peer| out.extend_from_slice(peer.as_bytes()));
 }
 
-fn take_ids(input: &mut &[u8]) -> Result<Vec<MessageId>, DecodeError> {
-    let count = codec::take_count(input, MAX_ANNOUNCED, 16)?;
+fn take_ids(input: &mut &[u8]) -> Result<Vec<(MessageId, u8)>, DecodeError> {
+    let count = codec::take_count(input, MAX_ANNOUNCED, 17)?;
     if count == 0 {
         return Err(DecodeError::NonCanonical);
     }
-    (0..count).map(|_| codec::take(input).map(MessageId)).collect()
+    (0..count).map(|_| Ok((MessageId(codec::take(input)?), codec::take_u8(input)?))).collect()
 }

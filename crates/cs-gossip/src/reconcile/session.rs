@@ -155,7 +155,8 @@ impl Session {
         session
     }
 
-    /// Waits for a peer's greeting. `O(1)`. `seed` decides the salt and must be secret until now.
+    /// Waits for a peer's greeting. `O(1)`. `seed` decides the salt (REC-3) and must be secret until now.
+    /// Nothing in `_config` concerns a responder yet.
     #[must_use]
     pub fn respond(_config: Config, index: &Index, seed: [u8; 32]) -> Self {
         Self::new(Role::Responder(Sketcher::new()), index, salt_from(seed))

@@ -234,6 +234,7 @@ mod tests {
         range.map(|number| *blake3::hash(&number.to_le_bytes()).as_bytes()).collect()
     }
 
+    /// REC-3
     #[test]
     fn partitions_cover_every_element_once() {
         let working = Working::new(&index(0..1000), &[], [7; 8], 1);
@@ -243,6 +244,7 @@ mod tests {
         }
     }
 
+    /// REC-5
     #[test]
     fn the_estimator_is_within_its_deviation() {
         let (ours, theirs) = (index(0..10_000), index(1_000..10_500));

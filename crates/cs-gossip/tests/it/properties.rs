@@ -1,1 +1,309 @@
 //! What must hold for any input.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use cs_gossip::reconcile::{self, Id, Index};
+use cs_gossip::{Config, Gossip, Input, Output, wire};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index as Pick;
+
+use crate::network::{EPOCH, node_id};
+use crate::reconciling::{LEAN, assert_exact, converse};
+
+/// Ids that an adversary might choose: close together, far apart, sharing either end.
+fn adversarial_id() -> impl Strategy<Value = Id> {
+    let near = |fill: u8, at: usize| {
+        any::<[u8; 2]>().prop_map(move |varied| {
+            let mut id = [fill; 32];
+            id[at..at + 2].copy_from_slice(&varied);
+            id
+        })
+    };
+    prop_oneof![near(0, 30), near(0, 0), near(0xff, 15), near(0xff, 30), any::<[u8; 32]>()]
+}
+
+fn set() -> impl Strategy<Value = BTreeSet<Id>> {
+    prop_oneof![
+        proptest::collection::btree_set(adversarial_id(), 0..40),
+        proptest::collection::btree_set(adversarial_id(), 0..400),
+    ]
+}
+
+fn reconcile_message() -> impl Strategy<Value = reconcile::wire::Message> {
+    use reconcile::wire::{Filter, Hello, MAX_DEPTH, Message, Outcome};
+    let words = |range| vec(any::<u32>(), range);
+    let hashes =
+        || proptest::collection::btree_set(any::<u64>(), 0..20).prop_map(|set| set.into_iter().collect());
+    let outcome = prop_oneof![
+        Just(Outcome::More),
+        Just(Outcome::GaveUp),
+        proptest::collection::btree_set(1u32.., 0..usize::from(MAX_DEPTH))
+            .prop_map(|set| Outcome::Decoded(set.into_iter().collect())),
+    ];
+    prop_oneof![
+        (1u8..8, any::<bool>(), any::<Option<[u8; 8]>>(), any::<[u8; 12]>(), vec(any::<u8>(), 0..64))
+            .prop_map(|(version, want_ids, salt, fingerprint, extensions)| {
+                Message::Hello(Hello { version, want_ids, salt, fingerprint, extensions })
+            }),
+        Just(Message::Same),
+        Just(Message::Again),
+        (any::<[u8; 8]>(), any::<u64>(), words(0..40)).prop_map(|(salt, count, syndromes)| Message::Begin {
+            salt,
+            count,
+            syndromes
+        }),
+        (any::<u8>(), any::<u64>(), any::<[i64; 32]>(), any::<[i64; 32]>()).prop_map(
+            |(round, count, a, b)| {
+                let mut counters = Box::new([0; 64]);
+                counters[..32].copy_from_slice(&a);
+                counters[32..].copy_from_slice(&b);
+                Message::Estimate { round, count, counters }
+            }
+        ),
+        (0u32..100, 1u8..23, 0u8..32, vec(any::<u8>(), 0..100)).prop_map(
+            |(slice, hashes, reply_bits, bits)| {
+                Message::Filter(Filter { slice, slices: slice + 3, hashes, reply_bits, bits })
+            }
+        ),
+        (1u8..=MAX_DEPTH, 0u32..1000, words(1..5)).prop_map(|(depth, first, pattern)| Message::Sketch {
+            partitions: first + 9,
+            first,
+            depth,
+            syndromes: pattern.repeat(usize::from(depth)),
+        }),
+        (1u8..=MAX_DEPTH, words(1..5)).prop_map(|(depth, pattern)| Message::Extra {
+            depth,
+            syndromes: pattern.repeat(usize::from(depth))
+        }),
+        vec(outcome, 0..20).prop_map(|partitions| Message::Answer { partitions }),
+        any::<u64>().prop_map(|sum| Message::Check { sum }),
+        (any::<bool>(), hashes()).prop_map(|(last, hashes)| Message::List { last, hashes }),
+        hashes().prop_map(|hashes| Message::Lack { hashes }),
+        (any::<bool>(), proptest::collection::btree_set(any::<[u8; 32]>(), 0..20))
+            .prop_map(|(last, ids)| Message::Ids { last, ids: ids.into_iter().collect() }),
+    ]
+}
+
+fn gossip_message() -> impl Strategy<Value = wire::Message> {
+    use wire::{Ask, Broadcast, Lane, Message, MessageId};
+    let node = || (0u32..30).prop_map(node_id);
+    let peers = || {
+        proptest::collection::btree_set(node(), 0..wire::MAX_PEERS).prop_map(|set| set.into_iter().collect())
+    };
+    let ask = prop_oneof![Just(Ask::Join), Just(Ask::High), Just(Ask::Low)];
+    let lane = prop_oneof![Just(Lane::Control), Just(Lane::Urgent), Just(Lane::Normal), Just(Lane::Bulk)];
+    let id = || any::<[u8; 16]>().prop_map(MessageId::from_bytes);
+    prop_oneof![
+        (1u8.., ask).prop_map(|(version, ask)| Message::Neighbour { version, ask }),
+        (any::<bool>(), peers()).prop_map(|(accepted, peers)| Message::NeighbourReply { accepted, peers }),
+        (node(), 0u8..=wire::MAX_TTL).prop_map(|(joiner, ttl)| Message::ForwardJoin { joiner, ttl }),
+        (any::<bool>(), peers()).prop_map(|(leaving, peers)| Message::Disconnect { leaving, peers }),
+        peers().prop_map(|peers| Message::Shuffle { peers }),
+        peers().prop_map(|peers| Message::ShuffleReply { peers }),
+        any::<u32>().prop_map(|token| Message::Ping { token }),
+        any::<u32>().prop_map(|token| Message::Pong { token }),
+        node().prop_map(|target| Message::PingFor { target }),
+        node().prop_map(|target| Message::Alive { target }),
+        (node(), any::<u64>(), lane, any::<u8>(), any::<bool>(), vec(any::<u8>(), 0..50)).prop_map(
+            |(origin, nonce, lane, hops, pulled, payload)| {
+                Message::Broadcast(Broadcast { origin, nonce, lane, hops, pulled, payload })
+            }
+        ),
+        (any::<bool>(), vec((id(), any::<u8>()), 1..5))
+            .prop_map(|(pull, ids)| Message::Announce { pull, ids }),
+        (any::<bool>(), id()).prop_map(|(tree, id)| Message::Graft { tree, id: Some(id) }),
+        Just(Message::Graft { tree: true, id: None }),
+        Just(Message::Prune),
+    ]
+}
+
+/// The four laws of a message, GOS-1 and REC-1.
+macro_rules! four_laws {
+    ($message:expr, $type:ty, $error:ty) => {{
+        let message = $message;
+        let bytes = message.to_bytes();
+        prop_assert_eq!(<$type>::from_bytes(&bytes), Ok(message));
+        for len in 0..bytes.len() {
+            prop_assert_eq!(<$type>::from_bytes(&bytes[..len]), Err(<$error>::Truncated));
+        }
+        let mut longer = bytes;
+        longer.push(0);
+        prop_assert_eq!(<$type>::from_bytes(&longer), Err(<$error>::Trailing));
+    }};
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// REC-9 and REC-11
+    #[test]
+    fn both_sides_learn_exactly_what_the_other_lacks(
+        shared in set(), ours in set(), theirs in set(), seed: u8, want_ids: bool, verify: bool,
+    ) {
+        let ours: BTreeSet<Id> = shared.union(&ours).copied().collect();
+        let theirs: BTreeSet<Id> = shared.union(&theirs).copied().collect();
+        assert_exact(reconcile::Config { want_ids, verify }, &ours, &theirs, seed);
+    }
+
+    /// REC-12: a changed message is refused, or costs a round, or makes the liar's own session useless; never a
+    /// panic, never an endless conversation.
+    #[test]
+    fn a_tampered_conversation_ends(ours in set(), theirs in set(), at in 0usize..8, byte: Pick, flip in 1u8.., cut: bool) {
+        let index = |ids: &BTreeSet<Id>| ids.iter().copied().collect::<Index>();
+        let mut count = 0;
+        let result = converse(LEAN, &index(&ours), &index(&theirs), 9, &mut |bytes| {
+            if count == at {
+                let place = byte.index(bytes.len());
+                if cut { bytes.truncate(place) } else { bytes[place] ^= flip }
+            }
+            count += 1;
+        });
+        prop_assert!(count < 200, "{} messages", count);
+        if let Ok(outcome) = result {
+            prop_assert!(outcome.initiator.missing.iter().all(|id| ours.contains(id)));
+            prop_assert!(outcome.responder.missing.iter().all(|id| theirs.contains(id)));
+        }
+    }
+
+    /// REC-12: messages of the right form in any order neither panic nor change a session that refuses them.
+    #[test]
+    fn any_messages_from_anyone_leave_a_session_in_order(messages in vec(reconcile_message(), 1..12), ours in set(), initiate: bool) {
+        let index: Index = ours.into_iter().collect();
+        let mut session = if initiate {
+            reconcile::Session::initiate(LEAN, &index, [1; 32])
+        } else {
+            reconcile::Session::respond(LEAN, &index, [1; 32])
+        };
+        for message in messages {
+            let _ = session.handle_input(&index, &message.to_bytes());
+            for _ in 0..10_000 {
+                if session.poll_output().is_none() {
+                    break;
+                }
+            }
+            prop_assert_eq!(session.poll_output(), None);
+        }
+    }
+
+    #[test]
+    fn reconciliation_messages_have_one_encoding(message in reconcile_message()) {
+        four_laws!(message, reconcile::wire::Message, reconcile::wire::DecodeError);
+    }
+
+    #[test]
+    fn gossip_messages_have_one_encoding(message in gossip_message()) {
+        four_laws!(message, wire::Message, wire::DecodeError);
+    }
+
+    #[test]
+    fn decoding_and_encoding_any_bytes_gives_them_back(bytes in vec(any::<u8>(), 0..200), kind in 0u8..0x60) {
+        let bytes = [vec![kind], bytes].concat();
+        if let Ok(message) = wire::Message::from_bytes(&bytes) {
+            prop_assert_eq!(message.to_bytes(), bytes.clone());
+        }
+        if let Ok(message) = reconcile::wire::Message::from_bytes(&bytes) {
+            prop_assert_eq!(message.to_bytes(), bytes);
+        }
+    }
+}
+
+/// One step of a script against a single machine.
+#[derive(Clone, Debug)]
+enum Step {
+    Up(u32),
+    Down(u32),
+    Say(u32, wire::Message),
+    Noise(u32, Vec<u8>),
+    Publish(Vec<u8>),
+    Join(u32),
+    Leave,
+    Backlog(u32, usize),
+    Wait(u64),
+    Early,
+}
+
+fn script() -> impl Strategy<Value = Vec<Step>> {
+    let peer = || 1u32..12;
+    let step = prop_oneof![
+        3 => peer().prop_map(Step::Up),
+        1 => peer().prop_map(Step::Down),
+        8 => (peer(), gossip_message()).prop_map(|(peer, message)| Step::Say(peer, message)),
+        1 => (peer(), vec(any::<u8>(), 0..40)).prop_map(|(peer, bytes)| Step::Noise(peer, bytes)),
+        1 => vec(any::<u8>(), 0..20).prop_map(Step::Publish),
+        1 => peer().prop_map(Step::Join),
+        1 => Just(Step::Leave),
+        1 => (peer(), any::<usize>()).prop_map(|(peer, bytes)| Step::Backlog(peer, bytes)),
+        3 => (0u64..20_000_000_000).prop_map(Step::Wait),
+        1 => Just(Step::Early),
+    ];
+    vec(step, 0..60)
+}
+
+/// Runs a script; `shift` moves the epoch, `pester` adds early and repeated timeouts and a clock that steps
+/// back. Returns every output, and the last deadline relative to the epoch.
+fn trace(script: &[Step], shift: Duration, pester: bool) -> (Vec<Output>, Option<Duration>) {
+    let epoch = EPOCH + shift;
+    let mut now = epoch;
+    let mut gossip = Gossip::new(Config::default(), node_id(0), now, [5; 32]).unwrap();
+    let mut outputs = Vec::new();
+    for step in script {
+        match step {
+            Step::Up(peer) => gossip.handle_input(now, Input::PeerUp { peer: node_id(*peer) }).unwrap(),
+            Step::Down(peer) => gossip.handle_input(now, Input::PeerDown { peer: node_id(*peer) }).unwrap(),
+            Step::Say(peer, message) => say(&mut gossip, now, *peer, &message.to_bytes()),
+            Step::Noise(peer, bytes) => say(&mut gossip, now, *peer, bytes),
+            Step::Publish(payload) => drop(gossip.publish(now, wire::Lane::Normal, payload.clone())),
+            Step::Join(seed) => gossip.join(now, vec![node_id(*seed)]),
+            Step::Leave => gossip.leave(now),
+            Step::Backlog(peer, bytes) => {
+                gossip.handle_input(now, Input::Backlog { peer: node_id(*peer), bytes: *bytes }).unwrap();
+            }
+            Step::Wait(nanos) => {
+                let end = now + Duration::from_nanos(*nanos);
+                while let Some(at) = gossip.poll_timeout().filter(|at| *at <= end) {
+                    now = now.max(at);
+                    gossip.handle_timeout(now);
+                    assert!(gossip.poll_timeout().is_none_or(|next| next > now), "law 4");
+                }
+                now = end;
+            }
+            Step::Early => {}
+        }
+        if pester {
+            gossip.handle_timeout(now);
+            gossip.handle_timeout(now.saturating_sub(Duration::from_secs(3)));
+        }
+        outputs.extend(std::iter::from_fn(|| gossip.poll_output()));
+        assert_eq!(gossip.poll_output(), None, "law 3");
+    }
+    (outputs, gossip.poll_timeout().map(|at| at - epoch))
+}
+
+/// Law 5: a refused message leaves no trace.
+fn say(gossip: &mut Gossip, now: Duration, peer: u32, bytes: &[u8]) {
+    while gossip.poll_output().is_some() {}
+    let before = format!("{gossip:?}");
+    gossip.handle_timeout(Duration::ZERO);
+    if gossip.handle_input(now, Input::Message { from: node_id(peer), bytes }).is_err() {
+        let clockless = |text: &str| {
+            text.split("now: ")
+                .map(|part| part.split_once(',').map_or(part, |(_, rest)| rest).to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(clockless(&before), clockless(&format!("{gossip:?}")), "law 5");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn the_machine_keeps_the_six_laws(script in script()) {
+        let first = trace(&script, Duration::ZERO, false);
+        prop_assert_eq!(&first, &trace(&script, Duration::ZERO, false), "law 1");
+        prop_assert_eq!(&first, &trace(&script, Duration::from_nanos(1_234_567_890_123_457), false), "law 2");
+        prop_assert_eq!(&first, &trace(&script, Duration::ZERO, true), "law 6");
+    }
+}

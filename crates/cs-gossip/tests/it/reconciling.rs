@@ -102,6 +102,7 @@ fn sides(shared: u32, only_ours: u32, only_theirs: u32) -> (BTreeSet<Id>, BTreeS
     (ours, theirs)
 }
 
+/// REC-2
 #[test]
 fn equal_sets_cost_fourteen_bytes_whatever_their_size() {
     for shared in [0, 1, 5000] {
@@ -111,6 +112,7 @@ fn equal_sets_cost_fourteen_bytes_whatever_their_size() {
     }
 }
 
+/// REC-4
 #[test]
 fn one_difference_costs_two_turns_and_a_few_dozen_bytes() {
     let (ours, theirs) = sides(5000, 1, 0);
@@ -120,6 +122,7 @@ fn one_difference_costs_two_turns_and_a_few_dozen_bytes() {
     assert_exact(Config::default(), &ours, &theirs, 3);
 }
 
+/// REC-5, REC-6 and REC-7
 #[test]
 fn bytes_follow_the_difference() {
     for (shared, ours, theirs, limit) in [
@@ -145,4 +148,87 @@ fn bytes_follow_the_difference() {
         );
         assert!(outcome.bytes <= limit, "{} bytes of {limit}, {:?}", outcome.bytes, outcome.counters);
     }
+}
+
+/// REC-9 and REC-10: sums that are changed on the way cost rounds up to the listing, and nothing else.
+#[test]
+fn a_session_that_is_never_content_ends_with_a_listing_and_is_exact() {
+    let (ours, theirs) = sides(6000, 40, 25);
+    let index = |ids: &BTreeSet<Id>| ids.iter().copied().collect::<Index>();
+    let (mut changed, mut listed) = (0, 0);
+    let outcome = converse(LEAN, &index(&ours), &index(&theirs), 5, &mut |bytes| match bytes.first() {
+        Some(0x47) if changed < 5 => {
+            changed += 1;
+            bytes[1] ^= 1;
+        }
+        Some(0x49) => listed += 1,
+        _ => {}
+    })
+    .unwrap();
+    assert_eq!((changed, listed, outcome.counters.rounds), (5, 2, 6));
+    assert_eq!(outcome.initiator.missing.len(), 40);
+    assert_eq!(outcome.responder.missing.len(), 25);
+    let mut spoiled = |bytes: &mut Vec<u8>| {
+        if bytes.first() == Some(&0x47) {
+            bytes[1] ^= 1;
+        }
+    };
+    let fault = converse(LEAN, &index(&ours), &index(&theirs), 5, &mut spoiled).unwrap_err();
+    assert_eq!(fault, PeerFault::Disagrees);
+}
+
+/// REC-8: what does not decode gets further syndromes twice, and is then left to the next round.
+#[test]
+fn a_partition_that_never_decodes_is_left_to_the_next_round() {
+    let (ours, theirs) = sides(3000, 60, 60);
+    let index = |ids: &BTreeSet<Id>| ids.iter().copied().collect::<Index>();
+    let (mut spoiled, mut extras) = (false, 0);
+    let outcome = converse(LEAN, &index(&ours), &index(&theirs), 6, &mut |bytes| {
+        extras += u32::from(bytes.first() == Some(&0x46));
+        if bytes.first() == Some(&0x44) && !spoiled {
+            spoiled = true;
+            bytes[20] ^= 0x40;
+        }
+    })
+    .unwrap();
+    assert_eq!((extras, outcome.counters.rounds), (2, 2));
+    assert_eq!((outcome.initiator.missing.len(), outcome.responder.missing.len()), (60, 60));
+}
+
+/// REC-8
+#[test]
+fn now_and_then_a_partition_needs_more_and_is_decoded_then() {
+    let (ours, theirs) = sides(1000, 500, 500);
+    let index = |ids: &BTreeSet<Id>| ids.iter().copied().collect::<Index>();
+    let mut extras = 0;
+    for seed in 0..12 {
+        let outcome = converse(LEAN, &index(&ours), &index(&theirs), seed, &mut |bytes| {
+            extras += u32::from(bytes.first() == Some(&0x46));
+        });
+        let outcome = outcome.unwrap();
+        assert_eq!((outcome.initiator.missing.len(), outcome.responder.missing.len()), (500, 500));
+        assert_eq!(outcome.counters.rounds, 1);
+    }
+    assert!((1..=12).contains(&extras), "{extras}");
+}
+
+/// Ids that arrive during a session are not part of it and harm nothing; the next one finds the rest.
+#[test]
+fn a_session_works_on_the_snapshot_it_was_made_with() {
+    let (ours, theirs) = sides(500, 3, 4);
+    let (mut a_index, b_index): (Index, Index) =
+        (ours.iter().copied().collect(), theirs.iter().copied().collect());
+    let mut a = Session::initiate(Config::default(), &a_index, [1; 32]);
+    let mut b = Session::respond(Config::default(), &b_index, [2; 32]);
+    let arrived = *theirs.difference(&ours).next().unwrap();
+    a_index.insert(arrived);
+    a_index.extend(ids(900..1000));
+    let (mut a_learned, mut b_learned) = (Learned::default(), Learned::default());
+    while !(a_learned.done && b_learned.done) {
+        drain(&mut a, &mut a_learned, &mut b, &b_index, &mut |_| {}).unwrap();
+        drain(&mut b, &mut b_learned, &mut a, &a_index, &mut |_| {}).unwrap();
+    }
+    assert_eq!((a_learned.missing.len(), a_learned.wanted.len()), (3, 3), "one wanted id arrived meanwhile");
+    assert!(!a_learned.wanted.contains(&arrived));
+    assert_eq!((b_learned.missing.len(), b_learned.wanted.len()), (4, 3));
 }
