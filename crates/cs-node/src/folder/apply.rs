@@ -270,10 +270,7 @@ impl<F: Vfs> Folder<F> {
         {
             return Ok(Placed::Refused(why(error)));
         }
-        let stat = match self.vfs.stat(path) {
-            Ok(stat) => stat,
-            Err(_) => return Ok(Placed::Edited),
-        };
+        let Ok(stat) = self.vfs.stat(path) else { return Ok(Placed::Edited) };
         let racy = is_racy(&stat, unix_ms);
         self.record(
             path,
@@ -349,10 +346,7 @@ impl<F: Vfs> Folder<F> {
         if let Err(placed) = self.rename_into_place(&staged.tmp, path, entry.as_ref(), unix_ms)? {
             return Ok(placed);
         }
-        let stat = match self.vfs.open(path).and_then(|file| file.stat()) {
-            Ok(stat) => stat,
-            Err(_) => return Ok(Placed::Edited),
-        };
+        let Ok(stat) = self.vfs.open(path).and_then(|file| file.stat()) else { return Ok(Placed::Edited) };
         let place = Place::Path(path.clone());
         let source = match staged.source {
             Some(source) => {

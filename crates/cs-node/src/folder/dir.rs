@@ -61,6 +61,7 @@ impl DirVfs {
         self.dir_by_components(path)
     }
 
+    #[allow(clippy::unnecessary_cast, reason = "the type differs between systems")]
     fn dir_by_components(&self, path: &RelPath) -> Result<OwnedFd, VfsError> {
         let mut at: Option<OwnedFd> = None;
         for component in path.components() {
@@ -225,6 +226,7 @@ fn rename_without_flags(
     }
 }
 
+#[allow(clippy::unnecessary_cast, reason = "the type differs between systems")]
 fn open_root(path: &Path) -> Result<(OwnedFd, u64), VfsError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = fs::open(path, flags, Mode::empty()).map_err(fault)?;
@@ -286,6 +288,7 @@ impl VfsFile for DirFile {
     }
 }
 
+#[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "the types differ between systems")]
 fn stat_of(stat: fs::Stat, device: u64) -> Stat {
     let kind = match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => Kind::File,

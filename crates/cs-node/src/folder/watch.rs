@@ -1,7 +1,7 @@
 //! Live watching of the real directory: which paths are dirty, a moment after they were last touched.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -86,7 +86,7 @@ impl Watcher {
 }
 
 fn collect(
-    root: &PathBuf,
+    root: &Path,
     debounce: Debounce,
     events: &Receiver<notify::Result<Event>>,
     mut tell: impl FnMut(Dirty),

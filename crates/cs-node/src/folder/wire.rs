@@ -14,6 +14,8 @@
 //! ```
 //! Varints are LEB128, in as few bytes as the value needs.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
+
 use super::content::{ChunkList, ChunkRef, Content, Extension, FileVersion};
 use super::path::RelPath;
 
