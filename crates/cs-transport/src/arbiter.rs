@@ -133,3 +133,73 @@ impl<C: Copy + PartialEq> Arbiter<C> {
         if incarnation == peer_incarnation { number } else { 0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cs_identity::SecretKey;
+
+    use super::*;
+
+    /// The arbiters of the lower and the higher ID.
+    fn pair() -> (Arbiter<u64>, Arbiter<u64>) {
+        let mut ids = [1, 2].map(|seed| SecretKey::from_bytes([seed; 32]).node_id());
+        ids.sort();
+        (Arbiter::new(&ids[0], &ids[1]), Arbiter::new(&ids[1], &ids[0]))
+    }
+
+    #[test]
+    fn tp_7_the_lower_id_decides_for_its_own_dial_without_a_round_trip() {
+        let (mut low, mut high) = pair();
+        let decided = low.handle_connected(10, true, 200, 1);
+        assert_eq!(decided, Verdict::Decide { number: 1, replaced: None });
+        assert_eq!(high.handle_connected(10, false, 100, 1), Verdict::Wait);
+        assert_eq!(high.handle_decide(10, 100, 1), Verdict::Follow { replaced: None });
+        assert_eq!((low.current(), high.current()), (Some(10), Some(10)));
+    }
+
+    #[test]
+    fn tp_7_an_offer_that_crosses_a_decision_is_dropped() {
+        let (mut low, _) = pair();
+        low.handle_connected(10, true, 200, 1);
+        assert_eq!(low.handle_offer(11, 200, 0, 2), Verdict::Drop);
+        assert_eq!(low.current(), Some(10));
+    }
+
+    #[test]
+    fn tp_7_a_peer_that_lost_the_session_it_knew_gets_a_new_one_at_once() {
+        let (mut low, _) = pair();
+        low.handle_connected(10, true, 200, 1);
+        let decided = low.handle_offer(11, 200, 1, 2);
+        assert_eq!(decided, Verdict::Decide { number: 2, replaced: Some(10) });
+    }
+
+    #[test]
+    fn tp_7_a_peer_that_restarted_gets_a_new_session_at_once() {
+        let (mut low, _) = pair();
+        low.handle_connected(10, true, 200, 1);
+        let decided = low.handle_offer(11, 201, 0, 2);
+        assert_eq!(decided, Verdict::Decide { number: 2, replaced: Some(10) });
+    }
+
+    #[test]
+    fn tp_7_a_stale_decision_is_dropped_and_a_later_one_replaces() {
+        let (_, mut high) = pair();
+        assert_eq!(high.handle_decide(10, 100, 5), Verdict::Follow { replaced: None });
+        assert_eq!(high.handle_decide(11, 100, 4), Verdict::Drop);
+        assert_eq!(high.handle_decide(12, 100, 6), Verdict::Follow { replaced: Some(10) });
+        assert_eq!(
+            high.handle_decide(13, 101, 1),
+            Verdict::Follow { replaced: Some(12) },
+            "another life counts anew"
+        );
+    }
+
+    #[test]
+    fn tp_7_messages_from_the_wrong_side_are_faults() {
+        let (mut low, mut high) = pair();
+        assert_eq!(low.handle_decide(10, 200, 1), Verdict::Fault);
+        assert_eq!(high.handle_offer(10, 100, 0, 1), Verdict::Fault);
+        low.handle_connected(10, true, 200, 1);
+        assert_eq!(low.handle_offer(10, 200, 1, 2), Verdict::Fault, "the session cannot be offered again");
+    }
+}

@@ -91,6 +91,7 @@ impl SharedSocket {
             match classify(datagram) {
                 Datagram::Quic => {
                     received.copy_within(read..end, kept);
+
                     kept += end - read;
                 }
                 kind => self.hand_over(kind, canonical(meta.addr), datagram),
@@ -261,5 +262,47 @@ impl DatagramSender {
 
     pub(crate) fn send(&self, destination: SocketAddr, datagram: Vec<u8>) {
         let _ = self.0.try_send((destination, datagram));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // TP-1: the kernel joins datagrams of one sender and one length, whatever protocol they belong to.
+    #[tokio::test]
+    async fn tp_1_a_joined_buffer_is_sorted_datagram_by_datagram() {
+        let tally = Arc::new(Tally::default());
+        let listen = [([127, 0, 0, 1], 0).into()];
+        let (socket, mut side) = SharedSocket::bind(&listen, tally.clone()).expect("the loopback is there");
+        // Four of five bytes and a shorter last one: short header, request, long header, garbage, short header.
+        let mut buffer =
+            [[0x41, 1, 1, 1, 1], [0x80, 2, 2, 2, 2], [0xc0, 3, 3, 3, 3], [0x90, 4, 4, 4, 4]].concat();
+        buffer.extend_from_slice(&[0x42, 5]);
+        let from = SocketAddr::from(([192, 0, 2, 1], 9));
+        let mut meta = RecvMeta::default();
+        (meta.addr, meta.len, meta.stride) = (mapped(from), buffer.len(), 5);
+        socket.sort_out(&mut buffer, &mut meta);
+        assert_eq!(buffer.get(..meta.len), Some(&[0x41, 1, 1, 1, 1, 0xc0, 3, 3, 3, 3, 0x42, 5][..]));
+        let request = side.try_recv().expect("the request was taken out");
+        assert_eq!(
+            (request.kind, request.from, &request.bytes[..]),
+            (Datagram::RpcRequest, from, &[0x80, 2, 2, 2, 2][..])
+        );
+        assert!(side.try_recv().is_err());
+        assert_eq!(tally.snapshot().garbage, 1);
+    }
+
+    #[tokio::test]
+    async fn tp_13_datagrams_beside_quic_wait_in_a_bounded_queue() {
+        let tally = Arc::new(Tally::default());
+        let listen = [([127, 0, 0, 1], 0).into()];
+        let (socket, mut side) = SharedSocket::bind(&listen, tally.clone()).expect("the loopback is there");
+        for _ in 0..SIDE_QUEUE + 10 {
+            socket.hand_over(Datagram::RpcRequest, ([192, 0, 2, 1], 9).into(), &[0x80]);
+        }
+        assert_eq!(tally.snapshot().overrun, 10);
+        let waiting = core::iter::from_fn(|| side.try_recv().ok()).count();
+        assert_eq!(waiting, SIDE_QUEUE);
     }
 }

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use cs_crypto::noise::{Hash, Pattern, Protocol, Setup};
 use cs_identity::{NodeId, SecretKey};
 use cs_transport::quic::{ClientCrypto, Entropy, Peer, QUIC_VERSION, ResetKey, ServerCrypto, TokenKey};
-use cs_transport::wire::{Frame, FrameKind};
+use cs_transport::wire::{Frame, FrameKind, Hello};
 use noq_proto::crypto::{ClientConfig as _, ServerConfig as _, Session};
 use noq_proto::transport_parameters::TransportParameters;
 use noq_proto::{
@@ -393,6 +394,30 @@ fn no_byte_of_the_handshake_can_be_altered() {
         let read = client.read_handshake(&altered);
         assert!(read.is_err() || client.peer_identity().is_none(), "byte {at} of the second message");
     }
+}
+
+// TP-4
+#[test]
+fn a_dialler_that_claims_another_ones_id_is_refused() {
+    let (me, server) = (secret(0), secret(1).node_id());
+    let claim = |node: NodeId| {
+        let prologue = [&b"cosmic-sync session v1"[..], server.as_bytes()].concat();
+        let hello = Hello { node: *node.as_bytes(), incarnation: 1, parameters: &[] };
+        let mut payload = Vec::new();
+        hello.encode(&mut payload);
+        let initiator = Setup::new(Protocol::new(Pattern::IK, Hash::Sha256), [8; 32])
+            .prologue(&prologue)
+            .local(*me.to_x25519())
+            .remote(server.to_x25519())
+            .initiate()
+            .expect("the keys fit");
+        let (message, _) = initiator.write(&payload).expect("it fits");
+        let mut bytes = Vec::new();
+        Frame { kind: FrameKind::Initiate, body: &message }.encode(&mut bytes);
+        sessions().1.read_handshake(&bytes)
+    };
+    assert_eq!(claim(me.node_id()), Ok(true));
+    assert!(claim(secret(5).node_id()).is_err());
 }
 
 // TP-3: whoever sees Initial packets can forge them, so a confirmation counts only at its own level.
