@@ -221,7 +221,8 @@ fn a_snapshot_whose_items_have_no_such_neighbour_is_refused() {
     let steps = columns[6].len() - 1;
     assert_eq!(columns[6][steps], 3, "the left neighbour is two dots back");
     columns[6][steps] = 5;
-    assert!(Document::load(&whole(&header, &columns, &waiting), [1; 32]).is_err());
+    let forged = whole(&header, &columns, &waiting);
+    assert_eq!(Document::load(&forged, [1; 32]).unwrap_err(), LoadError::Inconsistent);
     columns[6][steps] = 3;
     assert!(Document::load(&whole(&header, &columns, &waiting), [1; 32]).is_ok());
 }
