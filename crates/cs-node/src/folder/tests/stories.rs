@@ -544,3 +544,27 @@ fn an_index_that_is_lost_costs_a_rehash_and_no_conflict() {
     settle(&mut a, &mut b);
     assert_eq!(a.log.len(), ops);
 }
+
+#[test]
+fn what_was_replaced_or_removed_just_before_a_crash_is_kept_and_no_ones_edit() {
+    let mut a = Peer::new(0);
+    a.vfs.put(&path("removed"), b"one");
+    a.vfs.put(&path("replaced"), b"two");
+    a.scan().expect("no fuse");
+    a.flush().expect("no fuse");
+    let (content, chunks) = file(b"theirs");
+    assert!(matches!(apply(&mut a, "replaced", &content, 9), Applied::Needs(_)));
+    give(&mut a, &chunks);
+    assert_eq!(a.flush().expect("no fuse"), [(path("replaced"), Placed::Done)]);
+    assert_eq!(apply(&mut a, "removed", &Content::Deleted, 9), Applied::Done);
+    a.restart();
+    for bytes in [b"one", b"two"] {
+        let id = file(bytes).1[0].0;
+        assert_eq!(a.folder().expect("no fuse").read_chunk(&id), Ok(Some(bytes.to_vec())));
+    }
+    let base = heads(&a.log, &path("replaced"));
+    assert_eq!(a.folder().expect("no fuse").has_kept(&path("replaced"), &base), Ok(true));
+    let found = changes(&mut a, Scope::All);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].content.same_data(&content) && found[0].base == base, "{found:?}");
+}
