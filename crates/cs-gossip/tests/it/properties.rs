@@ -297,7 +297,7 @@ fn say(gossip: &mut Gossip, now: Duration, peer: u32, bytes: &[u8]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn the_machine_keeps_the_six_laws(script in script()) {

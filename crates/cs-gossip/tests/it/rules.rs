@@ -215,6 +215,17 @@ fn an_id_names_publisher_nonce_lane_and_payload_and_not_the_way() {
     assert_eq!(Broadcast { hops: 9, pulled: true, ..one.clone() }.id(), one.id());
 }
 
+/// GOS-8: what came long ago is still known.
+#[test]
+fn a_duplicate_is_never_delivered_again_however_old() {
+    let mut bench = Bench::with_neighbours(Config::default(), 1);
+    let nth = |nonce| Message::Broadcast(Broadcast { nonce, ..broadcast(Lane::Urgent, b"") });
+    (0..6000).for_each(|nonce| bench.hear(1, &nth(nonce)).unwrap());
+    assert_eq!(bench.delivered(), 6000);
+    (0..6000).for_each(|nonce| bench.hear(1, &nth(nonce)).unwrap());
+    assert_eq!((bench.delivered(), bench.gossip.counters().duplicates), (6000, 6000));
+}
+
 /// GOS-9
 #[test]
 fn congested_neighbours_get_announcements_and_congestion_everywhere_refuses() {

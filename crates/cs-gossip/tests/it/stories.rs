@@ -57,10 +57,10 @@ fn small_networks_form_a_full_mesh_and_every_lane_reaches_everyone() {
 fn five_hundred_nodes_get_everything_at_little_more_than_one_copy_each() {
     let mut network = network(500, 11);
     assert_eq!(network.components(), [500]);
-    publish_some(&mut network, 60, Lane::Normal, 100);
+    publish_some(&mut network, 50, Lane::Normal, 100);
     let before = copies(&network);
     let mut delays = Vec::new();
-    for _ in 0..40 {
+    for _ in 0..20 {
         let published_at = network.now;
         let id = publish_some(&mut network, 1, Lane::Normal, 100)[0];
         assert_eq!(network.reached(&id), 499);

@@ -44,7 +44,7 @@ fn reconciliation_messages_are_read_as_they_always_were() {
     });
 }
 
-/// REC-2 to REC-9: hashes, partitions, filters and sums are part of the format.
+/// REC-2, REC-3 and REC-9: hashes, partitions and sums are part of the format.
 #[test]
 fn a_conversation_goes_as_it_always_went() {
     let ours: Index = ids(0..60).collect();
