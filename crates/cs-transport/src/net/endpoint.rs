@@ -27,7 +27,7 @@ use crate::wire::{Answer, Lane, MAX_MESSAGE};
 
 /// Bytes in flight on one stream; see `BULK_STREAMS`.
 const STREAM_WINDOW: u32 = 1 << 20;
-/// Bytes in flight on one connection: all bulk streams full, and room for the other lanes, so that bulk never holds back
+/// Bytes in flight on one connection (TP-9): all bulk streams full, and room for the other lanes, so that bulk never holds back
 /// what is urgent.
 const WINDOW: u32 = STREAM_WINDOW * 12;
 /// Streams that a peer may have open: the lanes, and link messages.

@@ -239,6 +239,7 @@ async fn messages_of_one_lane_keep_their_order_and_bulk_keeps_its_bytes() {
     assert_eq!(low.endpoint.queued(session), 0);
 }
 
+// TP-9
 #[tokio::test]
 async fn a_receiver_that_does_not_read_stalls_the_sender_and_holds_little() {
     let generous = |config: &mut EndpointConfig| config.requests_per_second = 100_000;
