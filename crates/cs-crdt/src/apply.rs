@@ -34,6 +34,26 @@ pub(crate) fn apply_change(root: &mut Slot, change: &Change, author: u32, actors
     ineffective
 }
 
+/// Uses up a change's dots without its effects: what it inserts is in place and removed, and the rest is passed over
+/// (CRDT-10).
+pub(crate) fn apply_hidden(root: &mut Slot, change: &Change, author: u32, actors: &Actors) {
+    let mut dot = Dot::new(author, change.first);
+    for edit in &change.edits {
+        let width = edit.action.width();
+        root.edit_at(&hops_of(change, edit.place), &mut |slot| match &edit.action {
+            Action::Insert { left, right, items } => slot.edit_parts(|parts| {
+                let slots = items.iter().map(|_| Slot::default()).collect();
+                parts.list.get_or_insert_default().insert(dot, *left, *right, slots, actors);
+            }),
+            Action::Splice { left, right, .. } => slot.edit_parts(|parts| {
+                parts.text.get_or_insert_default().insert_removed(dot, *left, *right, width, actors);
+            }),
+            _ => {}
+        });
+        dot = dot.plus(width);
+    }
+}
+
 /// The steps from the root to a place of the change's table. At most `MAX_DEPTH` of them.
 fn hops_of(change: &Change, place: u32) -> Vec<&Hop> {
     let mut hops = Vec::new();

@@ -4,7 +4,7 @@ use alloc::{collections::BTreeMap, vec::Vec};
 
 use crate::{
     actor::{Actor, Actors},
-    apply::apply_change,
+    apply::{apply_change, apply_hidden},
     change::{Change, Kind},
     context::Context,
     fault::{ChangeFault, EditError, LoadError},
@@ -124,6 +124,30 @@ impl Document {
         Ok(applied)
     }
 
+    /// Takes note of a change that does not count, such as one whose author had lost the right to write (CRDT-10). Nothing that
+    /// it wrote is shown and nothing that it removed is gone, but its dots are used and its items keep their positions, so that
+    /// changes by others that build on it apply. A change that was applied already stays as it is.
+    ///
+    /// # Errors
+    /// See [`ChangeFault`]; the document is then as it was.
+    pub fn apply_hidden(&mut self, bytes: &[u8]) -> Result<Applied, ChangeFault> {
+        let mut change = Change::from_bytes(bytes)?;
+        let mut applied = Applied::default();
+        match self.standing(&change) {
+            Standing::Known => {}
+            Standing::Overlap => return Err(ChangeFault::Overlap),
+            Standing::Early => return Err(ChangeFault::Early),
+            Standing::Ready => {
+                let author = self.adopt(&mut change);
+                apply_hidden(&mut self.root, &change, author, &self.actors);
+                self.settle(&change, author, &mut applied);
+                self.release(&mut applied);
+            }
+        }
+        applied.waiting = self.pending.len();
+        Ok(applied)
+    }
+
     /// Whether all that the change mentions was applied, and its author's earlier dots (CRDT-1).
     fn standing(&self, change: &Change) -> Standing {
         let known = |actor: &Actor| self.actors.find(actor).map_or(0, |index| self.context.last(index));
@@ -142,10 +166,19 @@ impl Document {
     }
 
     fn integrate(&mut self, mut change: Change, applied: &mut Applied) {
-        let table: Vec<u32> = change.actors.iter().map(|actor| self.actors.intern(*actor)).collect();
-        let author = table.first().copied().unwrap_or_default();
-        change.translate(&table);
+        let author = self.adopt(&mut change);
         applied.ineffective += apply_change(&mut self.root, &change, author, &self.actors);
+        self.settle(&change, author, applied);
+    }
+
+    /// Rewrites a change to this document's numbering of authors, and returns its author's number.
+    fn adopt(&mut self, change: &mut Change) -> u32 {
+        let table: Vec<u32> = change.actors.iter().map(|actor| self.actors.intern(*actor)).collect();
+        change.translate(&table);
+        table.first().copied().unwrap_or_default()
+    }
+
+    fn settle(&mut self, change: &Change, author: u32, applied: &mut Applied) {
         applied.changes += 1;
         self.context.advance(author, change.counters().1);
     }

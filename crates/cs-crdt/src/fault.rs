@@ -39,6 +39,9 @@ pub enum ChangeFault {
     /// It repeats some of its author's dots and adds others: the author gave one dot to two edits.
     #[error("the author used the same dots twice")]
     Overlap,
+    /// It came before what it builds on, and a hidden change does not wait. Apply what is missing, then hide it again.
+    #[error("what the change builds on is missing")]
+    Early,
     /// It came before what it builds on and the buffer is full. Apply what is missing, then send it again.
     #[error("too many changes wait for missing ones")]
     BufferFull,

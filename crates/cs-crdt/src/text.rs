@@ -167,6 +167,19 @@ impl Text {
         true
     }
 
+    /// Inserts `count` positions without characters.
+    pub(crate) fn insert_removed(
+        &mut self,
+        id: Dot,
+        left: Option<Dot>,
+        right: Option<Dot>,
+        count: u64,
+        actors: &Actors,
+    ) {
+        let items = Run::Dead(u32::try_from(count).unwrap_or(u32::MAX));
+        self.runs.insert(Span { id, left, right, items }, actors);
+    }
+
     pub(crate) fn remove(&mut self, first: Dot, count: u64) {
         self.runs.edit_range(first, count, |run| *run = Run::Dead(run.len()));
     }

@@ -111,6 +111,35 @@ proptest! {
         prop_assert_eq!(document.merge_json(100, &wanted).unwrap(), None);
     }
 
+    /// CRDT-10: replicas that hide the same changes are equal, in whatever order they heard of them.
+    #[test]
+    fn hidden_changes_are_hidden_alike_everywhere(
+        history in events(30),
+        hidden in any::<u32>(),
+        orders in vec(vec(any::<u16>(), 7..8), 2..3),
+    ) {
+        let played = play(&history);
+        let is_hidden = |at: usize| hidden >> (at % 32) & 1 == 1;
+        let shown: Vec<Vec<u8>> =
+            (0..played.changes.len()).filter(|at| !is_hidden(*at)).map(|at| played.changes[at].clone()).collect();
+        let mut saves = Vec::new();
+        for order in &orders {
+            let mut document = Document::new([9; 32]);
+            hear_all(&mut document, &shown, order);
+            for at in (0..played.changes.len()).filter(|at| is_hidden(*at)) {
+                prop_assert!(document.apply_hidden(&played.changes[at]).is_ok());
+            }
+            prop_assert_eq!(document.pending(), 0);
+            saves.push(document.save());
+        }
+        let mut in_order = Document::new([8; 32]);
+        for (at, change) in played.changes.iter().enumerate() {
+            if is_hidden(at) { in_order.apply_hidden(change).unwrap() } else { in_order.apply(change).unwrap() };
+        }
+        saves.push(in_order.save());
+        prop_assert!(saves.windows(2).all(|pair| pair[0] == pair[1]));
+    }
+
     /// CRDT-2: one encoding per change.
     #[test]
     fn changes_decode_to_what_encodes_to_the_same_bytes(history in events(20)) {

@@ -233,10 +233,46 @@ fn a_pointer_names_the_path_that_prints_as_it() {
     for pointer in ["", "/a~1b/0/~0", "/a~1b/1", "/0/1", "/0/new"] {
         assert_eq!(a.pointer(pointer).unwrap().to_string(), pointer);
     }
-    assert_eq!(a.value(&a.pointer("/a~1b/0/~0").unwrap()), Some(1.into()));
-    assert_eq!(a.value(&a.pointer("/0/1").unwrap()), Some(2.into()));
+    assert_eq!(a.value(a.pointer("/a~1b/0/~0").unwrap()), Some(1.into()));
+    assert_eq!(a.value(a.pointer("/0/1").unwrap()), Some(2.into()));
     assert_eq!(a.pointer("a"), Err(EditError::NotFound));
     assert_eq!(a.pointer("/a~1b/x"), Err(EditError::NotFound));
+}
+
+/// CRDT-10
+#[test]
+fn a_hidden_change_shows_nothing_and_what_builds_on_it_still_applies() {
+    let (mut a, mut b) = pair(r#"{"k":1,"gone":1,"l":[1]}"#);
+    let start = a.edit(0, |tx| tx.splice("t", 0..0, "good ")).unwrap();
+    swap(&mut a, start, &mut b, None);
+    let mut reader = Document::load(&b.save(), [3; 32]).unwrap();
+
+    let revoked = a.edit(1, |tx| {
+        tx.splice("t", 5..5, "bad")?;
+        tx.set("k", 2)?;
+        tx.remove("gone")?;
+        tx.push("l", json(r#"{"x":1}"#))
+    });
+    let revoked = revoked.unwrap().unwrap();
+    b.apply(&revoked).unwrap();
+    let reply = b.edit(2, |tx| {
+        tx.splice("t", 8..8, " words")?;
+        tx.set(Path::from("l").index(1).key("y"), 2)
+    });
+    let reply = reply.unwrap().unwrap();
+
+    assert_eq!(reader.apply(&reply).unwrap().waiting, 1);
+    assert_eq!(reader.apply_hidden(&revoked).unwrap().changes, 2);
+    assert_eq!(reader.apply_hidden(&revoked).unwrap().changes, 0);
+    assert_eq!(reader.to_json(), json(r#"{"k":1,"gone":1,"l":[1,{"y":2}],"t":"good  words"}"#));
+    assert_eq!(reader.version(), b.version());
+    let loaded = Document::load(&reader.save(), [9; 32]).unwrap();
+    assert_eq!(loaded.save(), reader.save());
+
+    let mut other = Document::new([4; 32]);
+    let before = other.save();
+    assert_eq!(other.apply_hidden(&revoked), Err(cs_crdt::ChangeFault::Early));
+    assert_eq!(other.save(), before);
 }
 
 #[test]
