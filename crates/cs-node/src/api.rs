@@ -210,7 +210,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(code: ProblemCode, message: impl Into<String>, hint: impl Into<String>) -> Self {
+    /// A problem of a kind: what failed, on what; and what to do next.
+    pub fn new(code: ProblemCode, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { code, message: message.into(), hint: hint.into() }
     }
 }
@@ -279,6 +280,9 @@ pub struct Status {
     pub spaces: Vec<Space>,
     /// Nodes in the DHT's routing table.
     pub dht_contacts: usize,
+    /// What each `join` under way waits for, in words.
+    #[serde(default)]
+    pub joining: Vec<String>,
 }
 
 /// A connected peer.

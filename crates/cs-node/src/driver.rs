@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cs_dht::Contact;
 use cs_identity::NodeId;
-use cs_store::{DirDisk, OpenOptions, Recovery, Store};
+use cs_store::{DirDisk, OnDamage, OpenOptions, Recovery, Store};
 use cs_transport::net::{self, BindError, DialId, Endpoint, EndpointConfig, Events, RpcToken};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
@@ -29,6 +29,8 @@ pub struct Options {
     pub is_bootstrap: bool,
     /// Whether to look for peers on the local network, and to be found there.
     pub lan: bool,
+    /// Whether to open a damaged log: what is damaged is kept aside, everything intact goes on.
+    pub salvage: bool,
 }
 
 /// Why a node does not start. Nothing was changed.
@@ -150,6 +152,9 @@ impl Driver {
         let disk = DirDisk::new(home.store()).map_err(unusable)?;
         let mut options_of_store = OpenOptions::default();
         options_of_store.salt = random();
+        if options.salvage {
+            options_of_store.on_damage = OnDamage::Salvage;
+        }
         let (store, recovery) = Store::open(disk, options_of_store).map_err(|e| match e {
             cs_store::OpenError::Locked => StartError::Locked(shown.clone()),
             other => StartError::Store(other),

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -19,24 +20,28 @@ use crate::api::{Problem, ProblemCode, Reply, Request};
 use crate::driver::Handle;
 
 /// Largest request body in bytes: a JSON document at its bound and some.
-const MAX_BODY: usize = 1 << 20;
+pub const MAX_BODY: usize = 1 << 20;
 
 /// Listens on the socket. The node holds the lock of its state directory, so a socket that is there is a dead one's.
 ///
+/// The socket appears under its name only when nobody but its owner can open it.
+///
 /// # Errors
-/// Whatever the file system says.
-pub(crate) fn listen(path: &Path) -> io::Result<UnixListener> {
-    match std::fs::remove_file(path) {
+/// Whatever the file system says; `InvalidInput` for a path longer than sockets can have (about 100 bytes).
+pub fn listen(path: &Path) -> io::Result<UnixListener> {
+    let fresh = path.with_extension("new");
+    match std::fs::remove_file(&fresh) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    let listener = UnixListener::bind(&fresh)?;
+    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&fresh, path)?;
     Ok(listener)
 }
 
 /// Serves the API until the task is dropped.
-pub(crate) async fn serve(listener: UnixListener, node: Handle) {
+pub async fn serve(listener: UnixListener, node: Handle) {
     let router = Router::new()
         .route("/v1", post(answer))
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
@@ -45,14 +50,15 @@ pub(crate) async fn serve(listener: UnixListener, node: Handle) {
     let _ = axum::serve(listener, router).await;
 }
 
-async fn answer(State(node): State<Handle>, body: axum::body::Bytes) -> Response {
-    let result = match serde_json::from_slice::<Request>(&body) {
-        Ok(request) => node.ask(request).await,
-        Err(error) => Err(Problem::new(
+async fn answer(State(node): State<Handle>, body: Result<axum::body::Bytes, BytesRejection>) -> Response {
+    let result = match body.map(|bytes| serde_json::from_slice::<Request>(&bytes)) {
+        Ok(Ok(request)) => node.ask(request).await,
+        Ok(Err(error)) => Err(Problem::new(
             ProblemCode::Usage,
             format!("Not a request: {error}."),
             "The requests are described in the documentation of `cs_node::api`.",
         )),
+        Err(_) => Err(too_large()),
     };
     match result {
         Ok(reply) => Json(reply).into_response(),
@@ -83,8 +89,37 @@ fn status_of(code: ProblemCode) -> StatusCode {
 /// # Errors
 /// The node's [`Problem`]; [`ProblemCode::NotRunning`] when nobody listens.
 pub async fn ask(socket: &Path, request: &Request) -> Result<Reply, Problem> {
-    let Ok(stream) = UnixStream::connect(socket).await else { return Err(not_running()) };
-    exchange(stream, request).await.unwrap_or_else(|_| Err(not_running()))
+    let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => Problem::new(
+            ProblemCode::Failed,
+            format!("The socket {} belongs to another user.", socket.display()),
+            "Run the command as the user whose node it is, or choose another state directory by `--home`.",
+        ),
+        _ => not_running(),
+    })?;
+    let body = serde_json::to_vec(request).map_err(|_| too_large())?;
+    if body.len() > MAX_BODY {
+        return Err(too_large());
+    }
+    let (good, body) = exchange(stream, body).await.map_err(|_| {
+        Problem::new(
+            ProblemCode::NotRunning,
+            "The node ended before it answered.",
+            "Start it again: `cosync up`. Its log says why it ended.",
+        )
+    })?;
+    let strange = |_| {
+        Problem::new(
+            ProblemCode::Failed,
+            "The node answered what this command does not understand.",
+            "They are of different versions: `cosync down`, then `cosync up`.",
+        )
+    };
+    if good {
+        serde_json::from_slice(&body).map_err(strange)
+    } else {
+        Err(serde_json::from_slice(&body).map_err(strange)?)
+    }
 }
 
 /// Whether a node listens on a socket.
@@ -92,18 +127,27 @@ pub async fn is_running(socket: &Path) -> bool {
     UnixStream::connect(socket).await.is_ok()
 }
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-async fn exchange(stream: UnixStream, request: &Request) -> Result<Result<Reply, Problem>, Failure> {
+/// Sends one body and returns whether the answer is a reply, and the answer.
+async fn exchange(stream: UnixStream, body: Vec<u8>) -> Result<(bool, bytes::Bytes), hyper::Error> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let body = Full::new(bytes::Bytes::from(serde_json::to_vec(request)?));
-    let call = hyper::Request::post("/v1").header(header::HOST, "cosync").body(body)?;
+    let mut call = hyper::Request::new(Full::new(bytes::Bytes::from(body)));
+    *call.method_mut() = hyper::Method::POST;
+    *call.uri_mut() = hyper::Uri::from_static("/v1");
+    call.headers_mut().insert(header::HOST, HeaderValue::from_static("cosync"));
     let response = sender.send_request(call).await?;
     let good = response.status().is_success();
     let body = response.into_body().collect().await?.to_bytes();
     connection.abort();
-    Ok(if good { Ok(serde_json::from_slice(&body)?) } else { Err(serde_json::from_slice(&body)?) })
+    Ok((good, body))
+}
+
+fn too_large() -> Problem {
+    Problem::new(
+        ProblemCode::Usage,
+        format!("The request is larger than {} KiB.", MAX_BODY / 1024),
+        "Split the document into several, or keep it as a file in the folder.",
+    )
 }
 
 fn not_running() -> Problem {

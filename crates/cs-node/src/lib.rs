@@ -16,6 +16,3 @@ pub mod wire;
 pub use agent::Agent;
 pub use driver::{Driver, Handle, Options, StartError};
 pub use home::Home;
-pub fn serve_api(home: &Home, handle: Handle) {
-    tokio::spawn(http::serve(http::listen(&home.socket()).unwrap(), handle));
-}

@@ -126,6 +126,7 @@ impl<D: Disk> NodeCore<D> {
             peers: peers.collect(),
             spaces,
             dht_contacts: self.discovery.dht.contacts().len(),
+            joining: self.joins.iter().map(Joining::waits_for).collect(),
         }
     }
 
@@ -401,6 +402,14 @@ impl<D: Disk> NodeCore<D> {
         self.host.push(Output::Stop);
         Reply::Done { message: "The node stops.".to_owned() }
     }
+}
+
+/// Whether a text is a well-formed code or invitation. Costs no network: most mistakes of copying are found here.
+///
+/// # Errors
+/// [`ProblemCode::BadInvitation`], with what to do.
+pub fn check_ticket(ticket: &str) -> Result<(), Problem> {
+    parse_means(ticket).map(|_| ())
 }
 
 /// Reads a code or an invitation, whichever it is.

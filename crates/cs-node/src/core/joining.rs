@@ -106,6 +106,22 @@ impl Joining {
         }
     }
 
+    /// What it waits for, for whoever watches.
+    pub(crate) fn waits_for(&self) -> String {
+        match &self.stage {
+            Stage::Seeking if self.tried.is_empty() => match &self.means {
+                Means::Code(_) => "looking for the device that offers the code".to_owned(),
+                Means::Invitation(ticket) => format!("looking for the inviting device {}", ticket.inviter.short()),
+            },
+            Stage::Seeking => "looking for another way to the inviting device".to_owned(),
+            Stage::Dialling(peer) => format!("connecting to {}", peer.short()),
+            Stage::Shown(peer) | Stage::Exchanging(peer, _) | Stage::Proven(peer, _) => {
+                format!("waiting for {} to admit this device", peer.short())
+            }
+            Stage::Admitted => "admitted; opening the folder".to_owned(),
+        }
+    }
+
     /// Whether the inviter said yes.
     pub(crate) fn is_admitted(&self) -> bool {
         matches!(self.stage, Stage::Admitted)

@@ -29,6 +29,7 @@ use cs_dht::Contact;
 use cs_identity::{NodeId, SecretKey, SpaceId};
 use cs_store::{Disk, Store};
 
+pub use commands::check_ticket;
 pub use host::Entropy;
 pub use ports::{CommandId, Event, FolderCommand, FolderEvent, Input, Output, SessionId};
 
