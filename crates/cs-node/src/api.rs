@@ -33,6 +33,9 @@ pub enum Request {
         ticket: String,
         /// Absolute path of a directory, created if it is missing; `None` joins without a folder (documents only).
         folder: Option<String>,
+        /// Seconds after which the search for the inviting device is given up; `None` means 45, an hour is the most.
+        #[serde(default)]
+        limit_s: Option<u64>,
     },
     /// Makes another invitation to a space.
     Invite {

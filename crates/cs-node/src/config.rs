@@ -53,7 +53,10 @@ impl Config {
     pub(crate) fn read(path: &Path) -> Result<Self, Problem> {
         match std::fs::read_to_string(path) {
             Ok(text) => Self::parse(&text).map_err(|invalid| invalid.problem(path)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            // A state directory that cannot be is found out when it is made.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(Self::default())
+            }
             Err(error) => Err(Problem::new(
                 ProblemCode::Usage,
                 format!("The configuration file {} cannot be read: {error}.", path.display()),

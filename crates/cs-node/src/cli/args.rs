@@ -213,6 +213,9 @@ pub(crate) struct Join {
     pub(crate) invitation: String,
     /// The folder, made if it is missing; without one, only documents are synced
     pub(crate) dir: Option<PathBuf>,
+    /// Give up looking for the inviting device after this: 10s, 5m [default: 45s]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) wait: Wait,
     #[command(flatten)]
@@ -335,9 +338,9 @@ pub(crate) enum ConfigCommand {
     Path,
 }
 
-/// Reads `90s`, `30m`, `12h`, `7d` or `2w`.
-fn lifetime(text: &str) -> Result<Duration, String> {
-    let wrong = || "a time is a number and a unit, such as 30m, 12h or 7d".to_owned();
+/// Reads `90s`, `30m`, `12h`, `7d` or `2w`; zero is no time.
+fn time(text: &str) -> Result<Duration, String> {
+    let wrong = || "a time is a number and a unit, such as 30s, 15m, 12h or 7d".to_owned();
     let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
     let (number, unit) = text.split_at(split);
     let number: u64 = number.parse().map_err(|_| wrong())?;
@@ -349,11 +352,15 @@ fn lifetime(text: &str) -> Result<Duration, String> {
         "w" => 7 * 24 * 60 * 60,
         _ => return Err(wrong()),
     };
-    match number.checked_mul(unit) {
-        Some(0) => Err("an invitation that expires at once is of no use".to_owned()),
-        Some(seconds) if seconds <= 366 * 24 * 60 * 60 => Ok(Duration::from_secs(seconds)),
-        _ => Err("an invitation lives for a year at most".to_owned()),
-    }
+    number.checked_mul(unit).filter(|s| *s > 0).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+/// How long an invitation may live.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let year = Duration::from_secs(366 * 24 * 60 * 60);
+    time(text).and_then(|t| {
+        if t <= year { Ok(t) } else { Err("an invitation lives for a year at most".to_owned()) }
+    })
 }
 
 #[cfg(test)]

@@ -85,26 +85,28 @@ fn open_log(client: &Client) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
-/// Stops the node that runs, and returns when it has ended.
+/// `cosync down`.
 pub(crate) async fn down(client: &Client) -> Result<(), Problem> {
-    let reply = match client.ask(Request::Stop).await {
-        Ok(reply) => reply,
+    if !client.is_running().await {
+        // Its refusal is the right one.
+        return client.ask(Request::Stop).await.map(|_| ());
+    }
+    stop(client).await?;
+    client.out.reply(&Reply::Done { message: "The node is stopped.".to_owned() })
+}
+
+/// Stops the node that runs, and returns when it has ended.
+pub(crate) async fn stop(client: &Client) -> Result<(), Problem> {
+    match client.ask(Request::Stop).await {
         // Gone before its answer was written: that is what was asked for.
-        Err(problem) if problem.code == ProblemCode::NotRunning && client.is_running().await => stopped(),
-        Err(problem) => return Err(problem),
-    };
+        Err(problem) if problem.code != ProblemCode::NotRunning => return Err(problem),
+        _ => {}
+    }
     let ended = async {
         while client.is_running().await {
             tokio::time::sleep(POLL).await;
         }
     };
     live::patiently(client.out, "waiting for the node to write what it holds and end", ended).await;
-    client.out.reply(&match reply {
-        Reply::Done { .. } => stopped(),
-        other => other,
-    })
-}
-
-fn stopped() -> Reply {
-    Reply::Done { message: "The node is stopped.".to_owned() }
+    Ok(())
 }

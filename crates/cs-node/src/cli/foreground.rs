@@ -9,6 +9,7 @@ use cs_store::Recovery;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 
 use crate::cli::args::Node;
 use crate::cli::client::{Client, Line};
@@ -86,8 +87,7 @@ impl Running {
     /// Shows what goes on until a signal comes or the node ends.
     pub(crate) async fn until_stopped(mut self, client: &Client) -> Result<(), Problem> {
         let quiet = client.out.is_json();
-        let mut tick = tokio::time::interval(self.live.interval());
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut look_at = Instant::now();
         loop {
             tokio::select! {
                 () = self.signals.next() => break,
@@ -102,10 +102,11 @@ impl Running {
                         self.live.say(&notice);
                     }
                 }
-                _ = tick.tick(), if !quiet => {
+                () = sleep_until(look_at), if !quiet => {
                     if let Ok(Reply::Status(status)) = self.handle.ask(Request::Status).await {
                         self.live.status(&status);
                     }
+                    look_at = Instant::now() + self.live.interval();
                 }
             }
         }

@@ -88,8 +88,10 @@ pub(crate) struct Live {
     out: Output,
     bar: Option<ProgressBar>,
     meters: BTreeMap<String, Meter>,
-    /// What was last said where nothing can be redrawn.
+    /// What was last shown.
     said: String,
+    /// Whether something goes on that is worth watching closely.
+    busy: bool,
     progress_said_at: Option<Instant>,
 }
 
@@ -100,12 +102,12 @@ impl Live {
                 .unwrap_or_else(|_| ProgressStyle::default_spinner());
             ProgressBar::new_spinner().with_style(style)
         });
-        Self { out, bar, meters: BTreeMap::new(), said: String::new(), progress_said_at: None }
+        Self { out, bar, meters: BTreeMap::new(), said: String::new(), busy: true, progress_said_at: None }
     }
 
     /// How often there is a point in showing something.
     pub(crate) fn interval(&self) -> Duration {
-        if self.bar.is_some() { REDRAW } else { REPEAT }
+        if self.bar.is_some() && self.busy { REDRAW } else { REPEAT }
     }
 
     /// Where log lines go, so that they appear above what is redrawn.
@@ -121,14 +123,27 @@ impl Live {
         }
     }
 
-    /// A line that the next one replaces.
+    /// A line that the next one replaces: something is being waited for.
     pub(crate) fn show(&mut self, text: &str) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(text.to_owned());
-            bar.tick();
-        } else if self.said != text {
-            self.out.note(text);
+        self.set(text, true);
+    }
+
+    /// Draws nothing when nothing changed and nothing goes on.
+    fn set(&mut self, text: &str, busy: bool) {
+        let news = self.said != text;
+        if news {
             text.clone_into(&mut self.said);
+        }
+        match &self.bar {
+            Some(bar) if news || busy => {
+                if bar.is_finished() {
+                    bar.reset();
+                }
+                bar.set_message(text.to_owned());
+                bar.tick();
+            }
+            None if news => self.out.note(text),
+            _ => {}
         }
     }
 
@@ -146,7 +161,9 @@ impl Live {
         if lines.is_empty() {
             lines.push(format!("running; {} connected", count(status.peers.len() as u64, "peer", "peers")));
         }
-        self.show(&lines.join("\n  "));
+        self.busy =
+            status.spaces.iter().any(|s| matches!(s.state, SpaceState::Scanning | SpaceState::Syncing));
+        self.set(&lines.join("\n  "), self.busy);
         self.repeat_progress(status, now);
     }
 
@@ -169,11 +186,12 @@ impl Live {
         }
     }
 
-    /// Takes away what is redrawn.
-    pub(crate) fn clear(&self) {
+    /// Takes away what is redrawn; the next line brings it back.
+    pub(crate) fn clear(&mut self) {
+        self.said.clear();
+        self.busy = true;
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
-            bar.reset();
         }
     }
 }

@@ -147,6 +147,14 @@ async fn ask(client: &Client, command: Command) -> Result<(), Problem> {
     let reply = client.ask(request).await?;
     refuse_nothing(&reply, asked_for)?;
     client.out.reply(&reply)?;
+    if let Reply::Document { conflicts, .. } = &reply
+        && !conflicts.is_empty()
+    {
+        let places = words::safe(&conflicts.join(", "));
+        client.out.note(&format!(
+            "note: concurrent edits could not be merged at {places}: one of the values is shown."
+        ));
+    }
     if exit_code { decisions_wait(&reply) } else { Ok(()) }
 }
 

@@ -49,7 +49,11 @@ pub(crate) async fn share(client: &Client, share: Share) -> Result<(), Problem> 
 pub(crate) async fn join(client: &Client, join: Join) -> Result<(), Problem> {
     core::check_ticket(&join.invitation)?;
     let folder = join.dir.as_deref().map(|dir| place::to_join(&client.home, dir)).transpose()?;
-    let request = Request::Join { ticket: join.invitation, folder: folder.clone() };
+    let request = Request::Join {
+        ticket: join.invitation,
+        folder: folder.clone(),
+        limit_s: join.timeout.map(|t| t.as_secs()),
+    };
     let wait = !join.wait.no_wait;
     with_node(client, &join.node, join.wait.no_wait, async |line: &Line, live: &mut Live| {
         let reply = live::join(live, line, request).await?;
@@ -85,22 +89,33 @@ pub(crate) async fn up(client: &Client, up: Up) -> Result<(), Problem> {
     if up.detach {
         let started = background::start(client, &up.node).await?;
         let log = client.home.log();
+        let listen = listening(&client.line()).await?;
         let text = format!(
-            "The node {} runs in the background.\nIts log is {}; `cosync down` stops it.\n",
-            started.node,
+            "The node runs in the background; `cosync down` stops it.\n\n{}log        {}\n",
+            about(&started.node, &listen),
             log.display()
         );
-        let object = json!({ "node": started.node, "pid": started.pid, "log": log });
+        let object = json!({ "node": started.node, "listen": listen, "pid": started.pid, "log": log });
         return client.out.own("started", object, &text);
     }
     let running = Running::start(client, &up.node, Way::Foreground).await?;
     let node = running.id();
-    client.out.own(
-        "started",
-        json!({ "node": node, "pid": std::process::id() }),
-        &format!("node {node}\n"),
-    )?;
+    let listen = listening(&running.line()).await?;
+    let object = json!({ "node": node, "listen": listen, "pid": std::process::id() });
+    client.out.own("started", object, &about(&node, &listen))?;
     running.until_stopped(client).await
+}
+
+/// Where a node can be reached.
+async fn listening(line: &Line) -> Result<Vec<String>, Problem> {
+    match line.ask(Request::Status).await? {
+        Reply::Status(status) => Ok(status.listen),
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn about(node: &str, listen: &[String]) -> String {
+    format!("node       {node}\nlistening  {}\n", listen.join(", "))
 }
 
 /// The node behind `up --detach`: its first line of output tells how the start went.
@@ -131,7 +146,12 @@ where
     }
     if no_wait {
         background::start(client, node).await?;
-        return work(&client.line(), &mut Live::new(client.out)).await;
+        let done = work(&client.line(), &mut Live::new(client.out)).await;
+        if done.is_err() {
+            // It was started for this alone. The problem that is told is the first one.
+            let _ = background::stop(client).await;
+        }
+        return done;
     }
     let mut running = Running::start(client, node, Way::Foreground).await?;
     let line = running.line();

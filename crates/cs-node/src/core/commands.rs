@@ -34,7 +34,7 @@ impl<D: Disk> NodeCore<D> {
     pub(crate) fn command(&mut self, id: CommandId, request: Request) {
         let answer = match request {
             Request::Share { folder, name, access, expires_s } => self.share(id, folder, name, access, expires_s),
-            Request::Join { ticket, folder } => self.join(id, &ticket, folder),
+            Request::Join { ticket, folder, limit_s } => self.join(id, &ticket, folder, limit_s),
             other => Some(self.answer(other)),
         };
         if let Some(result) = answer {
@@ -233,7 +233,13 @@ impl<D: Disk> NodeCore<D> {
         }))
     }
 
-    fn join(&mut self, command: CommandId, ticket: &str, folder: Option<String>) -> Option<Answer> {
+    fn join(
+        &mut self,
+        command: CommandId,
+        ticket: &str,
+        folder: Option<String>,
+        limit_s: Option<u64>,
+    ) -> Option<Answer> {
         let folder = folder.map(PathBuf::from);
         if let Some(problem) = folder.as_ref().and_then(|dir| self.overlap(dir)) {
             return Some(Err(problem));
@@ -251,7 +257,7 @@ impl<D: Disk> NodeCore<D> {
                 "Join on the other device, or with another `--home`.",
             )));
         }
-        self.joins.push(Joining::new(command, means, folder, self.host.now));
+        self.joins.push(Joining::new(command, means, folder, self.host.now, limit_s));
         self.begin_join(command);
         None
     }

@@ -17,6 +17,9 @@ use crate::wire::{Message, Refusal};
 /// A join without an end after this long has failed.
 const LIMIT: Duration = Duration::from_secs(45);
 
+/// Nobody waits longer for a join, whatever they ask for.
+const LIMIT_MAX: Duration = Duration::from_secs(60 * 60);
+
 /// What is redeemed.
 pub(crate) enum Means {
     Invitation(Ticket),
@@ -51,9 +54,17 @@ pub(crate) struct Joining {
 }
 
 impl Joining {
-    pub(crate) fn new(command: CommandId, means: Means, folder: Option<PathBuf>, now: Duration) -> Self {
+    /// `limit_s`: seconds after which it has failed; [`LIMIT`] for `None`.
+    pub(crate) fn new(
+        command: CommandId,
+        means: Means,
+        folder: Option<PathBuf>,
+        now: Duration,
+        limit_s: Option<u64>,
+    ) -> Self {
+        let limit = limit_s.map_or(LIMIT, |s| Duration::from_secs(s).min(LIMIT_MAX));
         let stage = Stage::Seeking;
-        Self { command, means, folder, deadline: now + LIMIT, stage, tried: BTreeSet::new(), last: None }
+        Self { command, means, folder, deadline: now + limit, stage, tried: BTreeSet::new(), last: None }
     }
 
     /// Somebody who may be the inviter. `Some` to dial it.
