@@ -1,0 +1,130 @@
+use cs_erasure::{Code, ConfigError, Refused, StripeReader, StripeWriter};
+
+use crate::{coded, sample};
+
+/// ERA-4.
+#[test]
+fn impossible_geometries_are_refused() {
+    assert_eq!(Code::new(0, 1).unwrap_err(), ConfigError::NoData);
+    assert_eq!(Code::new(1, 0).unwrap_err(), ConfigError::NoParity);
+    assert_eq!(Code::new(200, 57).unwrap_err(), ConfigError::TooManyShards);
+    assert_eq!(Code::new(usize::MAX, usize::MAX).unwrap_err(), ConfigError::TooManyShards);
+    let code = Code::new(2, 1).unwrap();
+    assert_eq!(StripeWriter::new(&code, 0).unwrap_err(), ConfigError::ShardLength);
+    assert_eq!(StripeReader::new(&code, usize::MAX / 2, 1).unwrap_err(), ConfigError::ShardLength);
+}
+
+/// ERA-4.
+#[test]
+fn shards_that_do_not_fit_the_code_are_refused_and_nothing_is_written() {
+    let code = Code::new(3, 2).unwrap();
+    let whole = coded(&code, 8, 1);
+    let mut parity = vec![vec![7; 8]; 2];
+    let before = parity.clone();
+    assert_eq!(code.encode(&whole[..2], &mut parity), Err(Refused::ShardCount { given: 2, needed: 3 }));
+    let uneven = [&whole[0][..], &whole[1][..], &whole[2][..7]];
+    assert_eq!(code.encode(&uneven, &mut parity), Err(Refused::ShardLength { index: 2 }));
+    assert_eq!(code.verify(&uneven, &parity), Err(Refused::ShardLength { index: 2 }));
+    assert_eq!(code.encode(&whole[..3], &mut parity[..1]), Err(Refused::ShardCount { given: 1, needed: 2 }));
+    assert_eq!(code.accumulate(3, &whole[0], &mut parity), Err(Refused::NoSuchShard { index: 3 }));
+    let changed = code.update_parity(1, &whole[0], &whole[0][1..], &mut parity);
+    assert_eq!(changed, Err(Refused::ShardLength { index: 1 }));
+    assert_eq!(parity, before);
+    let mut short = whole.clone();
+    short[4].pop();
+    let refused = code.reconstruct(&mut short, &[true, true, true, true, false]);
+    assert_eq!(refused, Err(Refused::ShardLength { index: 4 }));
+}
+
+/// ERA-4.
+#[test]
+fn repairs_that_name_a_shard_twice_or_one_too_many_are_refused() {
+    let code = Code::new(3, 2).unwrap();
+    assert_eq!(code.repair(&[0, 1, 1, 3], &[2]), Err(Refused::Duplicate { index: 1 }));
+    assert_eq!(code.repair(&[0, 1, 3], &[2, 2]), Err(Refused::Duplicate { index: 2 }));
+    assert_eq!(code.repair(&[0, 1, 2], &[2]), Err(Refused::Duplicate { index: 2 }));
+    assert_eq!(code.repair(&[0, 1, 5], &[2]), Err(Refused::NoSuchShard { index: 5 }));
+    assert_eq!(code.repair(&[0, 4], &[2]), Err(Refused::TooFewShards { available: 2, needed: 3 }));
+    let repair = code.repair(&[4, 0, 3, 1], &[2]).unwrap();
+    assert_eq!((repair.sources(), repair.targets()), (&[0, 1, 3][..], &[2][..]));
+}
+
+/// ERA-5.
+#[test]
+fn a_lying_shard_is_named_and_rebuilt_instead_of_being_used() {
+    let code = Code::new(10, 4).unwrap();
+    let whole = coded(&code, 100, 3);
+    let sums: Vec<u64> = whole.iter().enumerate().map(|(index, shard)| checksum(index, shard)).collect();
+    let mut shards = whole.clone();
+    shards[2][50] ^= 1;
+    shards[11][0] ^= 128;
+    shards[5].fill(0);
+    let mut present = [true; 14];
+    present[5] = false;
+    let lying = code.reconstruct_checked(&mut shards, &present, |i, shard| checksum(i, shard) == sums[i]);
+    assert_eq!(lying, Ok(vec![2, 11]));
+    assert_eq!(shards, whole);
+}
+
+/// ERA-5.
+#[test]
+fn a_rebuilt_shard_that_fails_its_check_is_reported() {
+    let code = Code::new(2, 2).unwrap();
+    let whole = coded(&code, 10, 3);
+    let mut shards = whole.clone();
+    let verdict = code.reconstruct_checked(&mut shards, &[true, true, true, false], |i, _| i != 3);
+    assert_eq!(verdict, Err(Refused::Unsound { index: 3 }));
+    let verdict = code.reconstruct_checked(&mut shards, &[true; 4], |i, _| i == 0);
+    assert_eq!(verdict, Err(Refused::TooFewShards { available: 1, needed: 2 }));
+}
+
+/// ERA-6.
+#[test]
+fn an_object_written_in_pieces_is_read_back_from_damaged_stripes() {
+    let code = Code::new(5, 3).unwrap();
+    for len in [0, 1, 63, 64, 319, 320, 321, 3000] {
+        let object = sample(1, len, 8).remove(0);
+        let mut writer = StripeWriter::new(&code, 64).unwrap();
+        let mut stripes: Vec<Vec<Vec<u8>>> = Vec::new();
+        for piece in object.chunks(7) {
+            writer.write(piece, |stripe| stripes.push(stripe.shards().map(<[u8]>::to_vec).collect()));
+        }
+        let written = writer.finish(|stripe| {
+            assert_eq!(stripe.number, stripes.len() as u64);
+            stripes.push(stripe.shards().map(<[u8]>::to_vec).collect());
+        });
+        assert_eq!(written, len as u64);
+        assert_eq!(stripes.len(), len.div_ceil(320));
+
+        let mut reader = StripeReader::new(&code, 64, written).unwrap();
+        let mut read = Vec::new();
+        for stripe in &mut stripes {
+            stripe[1].fill(0);
+            stripe[4].fill(0);
+            stripe[6].fill(0);
+            let present = [true, false, true, true, false, true, false, true];
+            reader.read(stripe, &present, |bytes| read.extend_from_slice(bytes)).unwrap();
+        }
+        assert_eq!(read, object);
+        assert_eq!(reader.stripes_left(), 0);
+        let beyond = reader.read(&mut vec![vec![0; 64]; 8], &[true; 8], |_| {});
+        assert_eq!(beyond, Err(Refused::Complete));
+    }
+}
+
+#[test]
+fn a_stripe_that_has_lost_too_much_may_be_tried_again() {
+    let code = Code::new(2, 1).unwrap();
+    let mut stripe = coded(&code, 4, 9);
+    let mut reader = StripeReader::new(&code, 4, 8).unwrap();
+    let refused = reader.read(&mut stripe, &[true, false, false], |_| {});
+    assert_eq!(refused, Err(Refused::TooFewShards { available: 1, needed: 2 }));
+    let mut read = Vec::new();
+    reader.read(&mut stripe, &[true, true, false], |bytes| read.extend_from_slice(bytes)).unwrap();
+    assert_eq!(read, [&stripe[0][..], &stripe[1][..]].concat());
+}
+
+fn checksum(index: usize, bytes: &[u8]) -> u64 {
+    let start = 0xcbf2_9ce4_8422_2325 ^ index as u64;
+    bytes.iter().fold(start, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
