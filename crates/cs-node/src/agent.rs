@@ -25,6 +25,8 @@ pub struct Agent<F: Vfs> {
     /// What to scan next.
     scope: Option<Scope>,
     staged: usize,
+    /// Changes from before a crash that the core has not answered yet: a scan would build on the wrong base.
+    unanswered: usize,
     /// Paths whose trouble was told.
     troubled: BTreeSet<RelPath>,
 }
@@ -44,10 +46,11 @@ impl<F: Vfs> Agent<F> {
             scan: None,
             scope: None,
             staged: 0,
+            unanswered: 0,
             troubled: BTreeSet::new(),
         };
         match agent.inventory(tell) {
-            Ok(()) => tell(FolderEvent::Opened),
+            Ok(()) => {}
             Err(error) => tell(failed(error)),
         }
         agent
@@ -57,11 +60,36 @@ impl<F: Vfs> Agent<F> {
         let mut after: Option<RelPath> = None;
         loop {
             let page = self.folder.materialised_after(after.as_ref(), PAGE)?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
+            let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             let holds = page.into_iter().filter(|(_, m)| !m.versions.is_empty()).map(|(path, m)| (path, m.versions));
             tell(FolderEvent::Holds { paths: holds.collect() });
         }
+        tell(FolderEvent::Opened);
+        let unconfirmed = self.folder.unconfirmed()?;
+        self.unanswered = unconfirmed.len();
+        self.tell_changes(unconfirmed, tell)
+    }
+
+    /// Tells of edits. They are on disk by then: what is announced to others must not vanish with a power cut.
+    fn tell_changes(
+        &mut self,
+        changes: Vec<LocalChange>,
+        tell: &mut dyn FnMut(FolderEvent),
+    ) -> Result<(), FolderError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let kept: BTreeSet<(RelPath, Vec<OpId>)> = match changes.iter().all(|c| c.base.is_empty()) {
+            true => BTreeSet::new(),
+            false => self.folder.kept()?.into_iter().map(|k| (k.path, k.versions)).collect(),
+        };
+        let ours = |change: LocalChange| {
+            let replaced_here = kept.contains(&(change.path.clone(), change.base.clone()));
+            (change, replaced_here)
+        };
+        tell(FolderEvent::Changed { changes: changes.into_iter().map(ours).collect() });
+        Ok(())
     }
 
     /// Takes a command; [`Agent::step`] carries it out.
@@ -110,6 +138,9 @@ impl<F: Vfs> Agent<F> {
     }
 
     fn scan_on(&mut self, unix_ms: u64, tell: &mut dyn FnMut(FolderEvent)) -> Result<bool, FolderError> {
+        if self.unanswered > 0 {
+            return Ok(false);
+        }
         let mut scan = match (self.scan.take(), self.scope.take()) {
             (Some(scan), scope) => {
                 self.scope = scope;
@@ -121,7 +152,8 @@ impl<F: Vfs> Agent<F> {
         let mut changes: Vec<LocalChange> = Vec::new();
         let step = self.folder.scan_step(&mut scan, unix_ms, Budget::default(), &mut |change| changes.push(change))?;
         if !changes.is_empty() {
-            tell(FolderEvent::Changed { changes });
+            self.flush(unix_ms, tell)?;
+            self.tell_changes(changes, tell)?;
         }
         match step {
             Step::More(_) => self.scan = Some(scan),
@@ -156,13 +188,17 @@ impl<F: Vfs> Agent<F> {
         match command {
             FolderCommand::Scan { scope } => self.want_scan(scope),
             FolderCommand::Confirm { changes } => {
+                self.unanswered = self.unanswered.saturating_sub(changes.len());
                 for (path, content, versions) in changes {
                     if !self.folder.confirm(&path, &content, &versions)? {
                         self.want_scan(Some(path));
                     }
                 }
             }
-            FolderCommand::Withdraw { path } => self.folder.withdraw(&path),
+            FolderCommand::Withdraw { path } => {
+                self.unanswered = self.unanswered.saturating_sub(1);
+                self.folder.withdraw(&path);
+            }
             FolderCommand::Apply { versions } => {
                 for (path, content, versions) in versions {
                     self.apply(path, &content, versions, unix_ms, tell)?;

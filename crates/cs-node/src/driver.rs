@@ -9,7 +9,7 @@ use cs_dht::Contact;
 use cs_identity::NodeId;
 use cs_store::{DirDisk, OnDamage, OpenOptions, Recovery, Store};
 use cs_transport::net::{self, BindError, DialId, Endpoint, EndpointConfig, Events, RpcToken};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::api::{Problem, ProblemCode, Reply, Request};
@@ -17,6 +17,7 @@ use crate::clock::{Monotonic, unix_ms};
 use crate::core::{self, CommandId, Event, FolderCommand, FolderEvent, Input, NodeCore, Output, SessionId};
 use crate::folders::{Folders, Opening};
 use crate::home::Home;
+use crate::lan;
 
 /// How a node is to run.
 #[derive(Clone, Debug, Default)]
@@ -118,7 +119,8 @@ pub struct Driver {
     tokens: BTreeMap<u64, RpcToken>,
     answers: BTreeMap<CommandId, oneshot::Sender<Result<Reply, Problem>>>,
     waiting_reads: BTreeMap<NodeId, VecDeque<(cs_identity::SpaceId, FolderCommand)>>,
-    lan: Option<Lan>,
+    /// Where the codes to announce on the local network go.
+    lan: Option<watch::Sender<Vec<[u8; 8]>>>,
     next: u64,
     stopping: bool,
     log: Box<dyn FnMut(&Event) + Send>,
@@ -127,7 +129,7 @@ pub struct Driver {
 /// What tasks of the driver bring back.
 enum Arrived {
     Rpc { rpc: u64, from: NodeId, answer: Option<Bytes> },
-    Lan { peer: NodeId, addrs: Vec<SocketAddr>, codes: Vec<[u8; 16]> },
+    Lan(lan::Heard),
 }
 
 impl std::fmt::Debug for Driver {
@@ -178,7 +180,14 @@ impl Driver {
         let (news_sender, news) = mpsc::channel(NEWS);
         let (inbox_sender, inbox) = mpsc::unbounded_channel();
         let handle = Handle { asked: asked_sender, id: core.id() };
-        let lan = options.lan.then(|| Lan::start(&endpoint, inbox_sender.clone())).flatten();
+        let lan = options.lan.then(|| {
+            let (codes, announced) = watch::channel(Vec::new());
+            let heard = inbox_sender.clone();
+            tokio::spawn(lan::run(core.id(), lan::port(&endpoint), announced, move |peer| {
+                heard.send(Arrived::Lan(peer)).is_ok()
+            }));
+            codes
+        });
         let driver = Self {
             core,
             clock,
@@ -274,7 +283,7 @@ impl Driver {
                 self.input(Input::RpcResponse { rpc, from, bytes: &bytes });
             }
             Arrived::Rpc { rpc, answer: None, .. } => self.input(Input::RpcFailed { rpc }),
-            Arrived::Lan { peer, addrs, codes } => self.input(Input::LanPeer { peer, addrs, codes }),
+            Arrived::Lan(lan::Heard { peer, addrs, codes }) => self.input(Input::LanPeer { peer, addrs, codes }),
         }
     }
 
@@ -343,8 +352,9 @@ impl Driver {
                 }
             }
             Output::Announce { codes } => {
-                if let Some(lan) = &mut self.lan {
-                    lan.announce(&codes);
+                if let Some(lan) = &self.lan {
+                    // Only a task that has ended does not listen.
+                    let _ = lan.send(codes);
                 }
             }
             Output::OpenFolder { space, dir, chunk_key, create } => {
@@ -411,13 +421,3 @@ fn random() -> [u8; 32] {
     bytes
 }
 
-/// Placeholder until the transport's discovery of the local network is wired.
-struct Lan;
-
-impl Lan {
-    fn start(_endpoint: &Endpoint, _inbox: mpsc::UnboundedSender<Arrived>) -> Option<Self> {
-        None
-    }
-
-    fn announce(&mut self, _codes: &[[u8; 16]]) {}
-}

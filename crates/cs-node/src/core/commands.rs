@@ -404,7 +404,7 @@ impl<D: Disk> NodeCore<D> {
         for space in self.spaces.values_mut() {
             space.leave(&mut self.host);
         }
-        self.discovery.save(&mut self.store);
+        self.discovery.leave(&self.host, &mut self.store);
         self.host.push(Output::Stop);
         Reply::Done { message: "The node stops.".to_owned() }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use cs_dht::{Contact, Dht, LookupId, Mode, PeerRecord, ProviderRecord};
+use cs_dht::{Contact, Dht, LookupId, Mode, NetworkConfig, PeerRecord, ProviderRecord};
 use cs_identity::{NodeId, Signed};
 use cs_store::Disk;
 
@@ -15,6 +15,11 @@ use crate::core::ports::Output;
 
 const PEER: &[u8] = b"peer/";
 const CONTACTS: &[u8] = b"dht/contacts";
+
+const NETWORK: &[u8] = b"dht/network";
+
+/// A network configuration signed here stays good for this long.
+const CONFIG_LIFETIME_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 
 /// The first wait after a dial that failed; each failure doubles it.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -91,6 +96,8 @@ impl Discovery {
     ) -> Self {
         let mut config = cs_dht::Config::new(host.unix_ms());
         config.mode = Mode::Server;
+        let authorities = bootstrap.iter().map(|c| c.id).chain(is_bootstrap.then_some(host.me));
+        config.authorities = authorities.take(cs_dht::MAX_AUTHORITIES).collect();
         let seed = host.random();
         let mut dht = Dht::new(config, host.me, host.now, seed).expect("the default configuration is valid");
         let mut contacts = bootstrap.clone();
@@ -99,6 +106,7 @@ impl Discovery {
             // A list that is too long or empty is all that can be refused.
             let _ = dht.bootstrap(host.now, contacts);
         }
+        set_network_config(host, store, &mut dht, &listen, &bootstrap, is_bootstrap);
         let known = store.local_prefix(PEER).into_iter().filter_map(|(key, bytes)| {
             let id: [u8; 32] = key.get(PEER.len()..)?.try_into().ok()?;
             let addrs = minicbor::decode(&bytes).ok()?;
@@ -359,8 +367,19 @@ impl Discovery {
                     found.push(Found::Offer { rendezvous, peer: record.publisher, addrs });
                 }
             }
+            cs_dht::Event::NetworkConfig(config) => {
+                store.put_local(NETWORK, config.bytes());
+                self.bootstrap_from(host, config.bootstrap.clone());
+            }
+            cs_dht::Event::Expiring { .. } => self.announce_soon(host.now),
             _ => {}
         }
+    }
+
+    /// Tells the DHT that this node goes, and writes down its good peers.
+    pub(crate) fn leave<D: Disk>(&mut self, host: &Host, store: &mut Archive<D>) {
+        self.dht.leave(host.now);
+        self.save(store);
     }
 
     /// For `doctor`.
@@ -382,6 +401,36 @@ impl Discovery {
         if !contacts.is_empty() {
             store.put_local(CONTACTS, &minicbor::to_vec(&contacts).expect("writing to a vector cannot fail"));
         }
+    }
+}
+
+/// The network's configuration: a bootstrap node signs its own, the others go on with the newest they were given.
+fn set_network_config<D: Disk>(
+    host: &Host,
+    store: &Archive<D>,
+    dht: &mut Dht,
+    listen: &[SocketAddr],
+    bootstrap: &[Contact],
+    is_bootstrap: bool,
+) {
+    let config = if is_bootstrap {
+        let me = Contact { id: host.me, addrs: listen.iter().take(4).copied().collect() };
+        let known = std::iter::once(me).chain(bootstrap.iter().cloned()).take(cs_dht::wire::MAX_BOOTSTRAP);
+        let config = NetworkConfig {
+            authority: host.me,
+            seq: host.unix_ms(),
+            expires_unix_ms: host.unix_ms() + CONFIG_LIFETIME_MS,
+            versions: (1, 1),
+            bootstrap: known.collect(),
+            extensions: Default::default(),
+        };
+        Some(Signed::sign(&host.secret, config))
+    } else {
+        store.local(NETWORK).and_then(|bytes| Signed::from_bytes(&bytes).ok())
+    };
+    if let Some(config) = config {
+        // One that has expired, or whose authority is not among the bootstrap nodes any more, is not taken.
+        let _ = dht.set_network_config(host.now, config);
     }
 }
 

@@ -96,7 +96,7 @@ impl Keyring {
 
     /// The statement that begins the next epoch, its root sealed to `readers`.
     pub(crate) fn next_epoch(&self, host: &mut Host, space: SpaceId, readers: &[NodeId]) -> Action {
-        let number = self.epochs.last_key_value().map_or(0, |((number, _), _)| number + 1);
+        let number = self.epochs.last_key_value().map_or(0, |((number, _), _)| number.saturating_add(1));
         let root = EpochRoot::generate(host.random());
         self.seal(host, space, number, root, readers)
     }

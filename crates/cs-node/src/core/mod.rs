@@ -158,7 +158,10 @@ impl<D: Disk> NodeCore<D> {
             Input::AddressObserved { addr } => self.address_observed(addr),
             Input::Folder { space, event } => self.on_folder(space, event),
             Input::Command { id, request } => self.command(id, request),
-            Input::WallClock { unix_ms } => self.host.set_wall_clock(unix_ms),
+            Input::WallClock { unix_ms } => {
+                self.host.set_wall_clock(unix_ms);
+                self.discovery.dht.set_wall_clock(self.host.now, unix_ms);
+            }
         }
         Ok(())
     }

@@ -66,7 +66,7 @@ impl<D: Disk> NodeCore<D> {
         self.joins.iter_mut().for_each(|join| join.peer_failed(&peer));
     }
 
-    pub(crate) fn lan_peer(&mut self, peer: NodeId, addrs: Vec<SocketAddr>, codes: &[[u8; 16]]) {
+    pub(crate) fn lan_peer(&mut self, peer: NodeId, addrs: Vec<SocketAddr>, codes: &[[u8; 8]]) {
         self.discovery.learn(&self.host, &mut self.store, peer, &addrs);
         for join in &mut self.joins {
             let offers = join.rendezvous().is_none_or(|r| codes.iter().any(|c| r.starts_with(c)));
@@ -290,6 +290,13 @@ impl<D: Disk> NodeCore<D> {
         folder: Option<PathBuf>,
     ) -> Result<bool, Problem> {
         let name = self.name_for(id, name);
+        if let Some(dir) = self.folder_of(&id).filter(|_| folder.is_some()) {
+            return Err(Problem::new(
+                ProblemCode::Folder,
+                format!("This device has this space already, in {}.", dir.display()),
+                "Use it there; one device keeps a space in one folder.",
+            ));
+        }
         let known = self.spaces.remove(&id);
         let mut space =
             known.unwrap_or_else(|| Space::new(&mut self.host, id, name, None, Keyring::default()));

@@ -81,8 +81,8 @@ pub enum Input<'a> {
         peer: NodeId,
         /// Where it listens.
         addrs: Vec<SocketAddr>,
-        /// Blinded codes that it has open.
-        codes: Vec<[u8; 16]>,
+        /// Beginnings of the places where its open codes are met.
+        codes: Vec<[u8; 8]>,
     },
     /// What a peer saw as our address.
     AddressObserved {
@@ -152,10 +152,10 @@ pub enum Output {
         /// The answer.
         bytes: Vec<u8>,
     },
-    /// Announce on the local network which blinded codes are open.
+    /// Announce on the local network which codes can be met here.
     Announce {
-        /// All of them.
-        codes: Vec<[u8; 16]>,
+        /// Beginnings of the places where they are met, all of them.
+        codes: Vec<[u8; 8]>,
     },
     /// Open a folder for a space; ends in `FolderEvent::Opened` or `FolderEvent::Failed`.
     OpenFolder {
@@ -245,10 +245,10 @@ pub enum FolderEvent {
         /// Why, and what to do.
         why: String,
     },
-    /// Local edits that are not yet operations.
+    /// Local edits that are not yet operations. Each is answered by `Confirm` or `Withdraw`.
     Changed {
-        /// The edits.
-        changes: Vec<LocalChange>,
+        /// The edits; `true` with one that looks like this node's own work, unfinished when it crashed.
+        changes: Vec<(LocalChange, bool)>,
     },
     /// A scan came to its end.
     Scanned,

@@ -59,6 +59,8 @@ impl Documents {
     pub(crate) fn pass_over(&mut self, id: OpId, deps: &[OpId]) {
         let behind = resolve(&self.transparent, deps);
         self.transparent.insert(id, behind);
+        // Whichever document it belongs to is read again, with this change hidden.
+        self.open.clear();
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&RelPath, &Entry)> {
@@ -100,13 +102,13 @@ impl Space {
         let blind = self.keys.blind(path).ok_or(Fault::NoKey)?.map_err(|_| Fault::TooLarge)?;
         let mut document = Document::new(*host.me.as_bytes());
         for operation in store.document(&self.id, &document_id(KIND_JSON, &blind)) {
-            if self.graph.verdict(&operation.facts(operation.id())) != Verdict::Valid {
-                continue;
-            }
-            if let Some(Body::Json { change, .. }) = self.open_body(&operation) {
-                // A change that does not apply is an author's own mistake, and harms nobody else's.
-                let _ = document.apply(&change);
-            }
+            let Some(Body::Json { change, .. }) = self.open_body(&operation) else { continue };
+            // A change that does not apply is an author's own mistake, and harms nobody else's.
+            let _ = match self.graph.verdict(&operation.facts(operation.id())) {
+                Verdict::Valid => document.apply(&change),
+                // What others built on it stays in place; what it says does not show.
+                _ => document.apply_hidden(&change),
+            };
         }
         Ok(document)
     }

@@ -190,23 +190,25 @@ impl Space {
         &mut self,
         host: &mut Host,
         store: &mut Archive<D>,
-        changes: Vec<LocalChange>,
+        changes: Vec<(LocalChange, bool)>,
     ) -> Result<(), Fault> {
         let mut confirmed = Vec::with_capacity(changes.len());
-        for LocalChange { path, base, content } in changes {
+        for (LocalChange { path, base, content }, ours) in changes {
             // Whatever was under way for this path is settled anew against the edit.
             self.files.applying.remove(&path);
             let node = self.tree.node(&path);
             let winner = node.and_then(|n| n.winner());
-            let versions = if winner.is_some_and(|w| w.content.same_data(&content)) {
+            let equal = winner.is_some_and(|w| w.content.same_data(&content));
+            let versions = if equal && (ours || base.is_empty()) {
                 node.map(|n| n.winning()).unwrap_or_default()
             } else if winner.is_none() && content == Content::Deleted {
-                continue;
+                Vec::new()
             } else {
-                let deps = match node {
-                    Some(n) if base.is_empty() && n.is_gone() => n.winning(),
-                    _ => base.into_iter().filter(|v| store.has(v)).collect(),
-                };
+                let mut deps: Vec<OpId> = base.into_iter().filter(|v| store.has(v)).collect();
+                // A user who makes a path what it is elsewhere, or again what was deleted, has seen both.
+                if let Some(node) = node.filter(|n| equal || (deps.is_empty() && n.is_gone())) {
+                    deps.extend(node.winning());
+                }
                 let body = Body::File(FileVersion::new(path.clone(), content.clone()));
                 match self.write(host, store, &body, deps) {
                     Ok(id) => vec![id],

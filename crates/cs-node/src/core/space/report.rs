@@ -215,7 +215,9 @@ impl Space {
         }
         let summary = self.summary();
         for (peer, link) in &self.links {
-            let state = if link.in_sync(&summary) {
+            let state = if !link.rights.contains(Rights::READ) {
+                "has no access, and is sent nothing".to_owned()
+            } else if link.in_sync(&summary) {
                 "has the same operations".to_owned()
             } else if link.is_owed() {
                 "is sending what is missing here".to_owned()

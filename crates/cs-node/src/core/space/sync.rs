@@ -125,6 +125,9 @@ impl Space {
         let busy = link.is_owed() || link.reconciling.keys().any(|(_, mine)| *mine);
         let turn = host.me < peer || host.now >= since + BEGIN_ANYWAY_AFTER;
         if busy || !turn || paused || !link.rights.contains(Rights::RELAY) {
+            if host.now >= since + BEGIN_ANYWAY_AFTER {
+                link.differs_since = Some(host.now);
+            }
             return;
         }
         link.differs_since = Some(host.now);

@@ -1,0 +1,66 @@
+//! Peers on the local network: announces this node with its open codes, and tells of the others.
+
+use std::net::SocketAddr;
+
+use cs_identity::NodeId;
+use cs_transport::net::{Endpoint, LanDiscovery, LanEvent};
+use tokio::sync::watch;
+
+/// Open codes that fit into one announcement.
+const MAX_CODES: usize = 12;
+
+/// The text that carries them: 16 hexadecimal digits each.
+const TEXT: &str = "codes";
+
+/// A node that announced itself. Hearsay: only a session proves who is there.
+pub(crate) struct Heard {
+    pub(crate) peer: NodeId,
+    pub(crate) addrs: Vec<SocketAddr>,
+    pub(crate) codes: Vec<[u8; 8]>,
+}
+
+/// The port that others on the network can reach; `None` when the endpoint listens on loopback alone.
+pub(crate) fn port(endpoint: &Endpoint) -> Option<u16> {
+    endpoint.local_addrs().iter().find(|a| !a.ip().is_loopback()).map(SocketAddr::port)
+}
+
+/// Runs until `tell` says that nobody listens. Without mDNS on this machine it ends at once: peers are found otherwise.
+pub(crate) async fn run(
+    me: NodeId,
+    port: Option<u16>,
+    mut codes: watch::Receiver<Vec<[u8; 8]>>,
+    tell: impl Fn(Heard) -> bool + Send + 'static,
+) {
+    loop {
+        let text: String = codes.borrow_and_update().iter().take(MAX_CODES).map(|code| hex(code)).collect();
+        let Ok(mut lan) = LanDiscovery::start(me, port, &[(TEXT, &text)]) else { return };
+        loop {
+            tokio::select! {
+                event = lan.recv() => match event {
+                    Some(LanEvent::Found { peer, addrs, txt }) => {
+                        let codes = txt.get(TEXT).map(|text| unhex(text)).unwrap_or_default();
+                        if !tell(Heard { peer, addrs, codes }) {
+                            return;
+                        }
+                    }
+                    Some(LanEvent::Lost { .. }) => {}
+                    None => return,
+                },
+                changed = codes.changed() => match changed {
+                    // The announcement is made anew, and everybody is heard again.
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
+            }
+        }
+    }
+}
+
+fn hex(code: &[u8; 8]) -> String {
+    format!("{:016x}", u64::from_be_bytes(*code))
+}
+
+fn unhex(text: &[u8]) -> Vec<[u8; 8]> {
+    let digits = text.as_chunks::<16>().0.iter().take(MAX_CODES);
+    digits.filter_map(|d| u64::from_str_radix(std::str::from_utf8(d).ok()?, 16).ok()).map(u64::to_be_bytes).collect()
+}
