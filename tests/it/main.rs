@@ -1,0 +1,3 @@
+//! Laws, stories and regressions that need more than one crate.
+
+mod stories;

@@ -1,0 +1,1 @@
+//! The six laws of a machine (STYLE.md 2).
