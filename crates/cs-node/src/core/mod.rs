@@ -50,6 +50,9 @@ const SPACE: &[u8] = b"space/";
 /// A commit that failed is tried again after this long.
 const COMMIT_RETRY: Duration = Duration::from_secs(1);
 
+/// Rounds of discovery in one call: each settles what the one before it made due.
+const MAX_ROUNDS: usize = 4;
+
 /// What a node is told when it starts.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
@@ -175,19 +178,29 @@ impl<D: Disk> NodeCore<D> {
             space.on_files_timeout(&mut self.host, &self.store);
             space.on_gossip_timeout(&mut self.host, &mut self.store);
         }
-        let providers: Vec<[u8; 32]> = self.spaces.values().map(Space::provider_key).collect();
+        if self.commit_retry_at.is_some_and(|at| at <= now) {
+            self.commit_retry_at = None;
+        }
+        // What comes of it may be due at once: a peer that was found is dialled, a table that is full announced in.
+        for _ in 0..MAX_ROUNDS {
+            self.on_discovery_timeout();
+            self.after();
+            if self.poll_timeout().is_none_or(|at| at > now) {
+                break;
+            }
+        }
+    }
+
+    fn on_discovery_timeout(&mut self) {
+        let now = self.host.now;
         let offered = self.invitations.open_codes(self.host.unix_ms());
         let sought: Vec<[u8; 32]> = self.joins.iter().filter_map(Joining::rendezvous).collect();
-        self.discovery.handle_timeout(&mut self.host, &mut self.store, &providers, &offered, &sought);
+        self.discovery.handle_timeout(&mut self.host, &mut self.store, &offered, &sought);
         let late = |join: &Joining| join.deadline <= now && !join.is_admitted();
         while let Some(at) = self.joins.iter().position(late) {
             let join = self.joins.remove(at);
             self.host.push(Output::Answer { id: join.command, result: Err(join.failure()) });
         }
-        if self.commit_retry_at.is_some_and(|at| at <= now) {
-            self.commit_retry_at = None;
-        }
-        self.after();
     }
 
     /// The next thing to do outside, oldest first. Everything it rests on is durable by then.

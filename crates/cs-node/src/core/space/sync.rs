@@ -81,7 +81,10 @@ impl Space {
         let waits = self.links.values().flat_map(|link| {
             let answers = link.is_owed().then_some(link.progress_at + ANSWER_LIMIT);
             let ends = link.reconciling.values().map(|r| r.begun_at + RECONCILE_LIMIT);
-            let begins = link.differs_since.filter(|_| link.reconciling.is_empty()).map(|at| at + BEGIN_ANYWAY_AFTER);
+            // What `compare` would not begin yet is no deadline: it looks again when that changes.
+            let may_begin = !self.paused && !link.is_owed() && link.rights.contains(Rights::RELAY);
+            let begins = link.differs_since.filter(|_| may_begin && link.reconciling.is_empty());
+            let begins = begins.map(|at| at + BEGIN_ANYWAY_AFTER);
             answers.into_iter().chain(ends).chain(begins)
         });
         waits.chain([self.summary_at]).min().unwrap_or(self.summary_at)
