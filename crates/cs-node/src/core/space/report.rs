@@ -48,7 +48,9 @@ impl Space {
     }
 
     fn state_now(&self) -> SpaceState {
-        let catching_up = self.links.values().any(|l| l.is_owed() || l.differs_since.is_some());
+        // With a device that has no access any more nothing is ever equal.
+        let mut links = self.links.values().filter(|l| l.rights.contains(Rights::RELAY));
+        let catching_up = links.any(|l| l.is_owed() || l.differs_since.is_some());
         match &self.files.state {
             _ if self.paused => SpaceState::Paused,
             FolderState::Failed(_) => SpaceState::Stopped,
