@@ -8,7 +8,8 @@ use cs_identity::{NodeId, OpId};
 
 use crate::core::{FolderCommand, FolderEvent};
 use crate::folder::{
-    Applied, Budget, Content, Folder, FolderError, LocalChange, Placed, RelPath, Scan, Scope, Step, Vfs, VfsError, Why,
+    Applied, Budget, Content, Folder, FolderError, LocalChange, Placed, RelPath, Scan, Scope, Step, Vfs,
+    VfsError, Why,
 };
 
 /// Complete files that wait for a flush at most: one sync of the disk serves them all.
@@ -62,7 +63,8 @@ impl<F: Vfs> Agent<F> {
             let page = self.folder.materialised_after(after.as_ref(), PAGE)?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
-            let holds = page.into_iter().filter(|(_, m)| !m.versions.is_empty()).map(|(path, m)| (path, m.versions));
+            let holds =
+                page.into_iter().filter(|(_, m)| !m.versions.is_empty()).map(|(path, m)| (path, m.versions));
             tell(FolderEvent::Holds { paths: holds.collect() });
         }
         tell(FolderEvent::Opened);
@@ -150,7 +152,9 @@ impl<F: Vfs> Agent<F> {
             (None, None) => return Ok(false),
         };
         let mut changes: Vec<LocalChange> = Vec::new();
-        let step = self.folder.scan_step(&mut scan, unix_ms, Budget::default(), &mut |change| changes.push(change))?;
+        let step = self
+            .folder
+            .scan_step(&mut scan, unix_ms, Budget::default(), &mut |change| changes.push(change))?;
         if !changes.is_empty() {
             self.flush(unix_ms, tell)?;
             self.tell_changes(changes, tell)?;
@@ -166,7 +170,8 @@ impl<F: Vfs> Agent<F> {
     }
 
     fn tell_problems(&mut self, tell: &mut dyn FnMut(FolderEvent)) {
-        let now: Vec<(RelPath, Why)> = self.folder.problems().map(|(path, why)| (path.clone(), why)).collect();
+        let now: Vec<(RelPath, Why)> =
+            self.folder.problems().map(|(path, why)| (path.clone(), why)).collect();
         let paths: BTreeSet<RelPath> = now.iter().map(|(path, _)| path.clone()).collect();
         for path in self.troubled.difference(&paths) {
             tell(FolderEvent::TroubleOver { path: path.clone() });
@@ -323,7 +328,6 @@ fn advice(why: Why) -> String {
         Why::Disk(VfsError::ReadOnly) => "the disk is read-only",
         Why::Disk(VfsError::NameTooLong) => "its name is too long for this disk; shorten it",
         Why::Disk(error) => return format!("the disk says: {error}"),
-        _ => return format!("{why:?}"),
     };
     text.to_owned()
 }

@@ -7,7 +7,9 @@ use cs_identity::control::{Draft, Statement};
 use cs_identity::{NodeId, OpId, Signed, SpaceId};
 use cs_store::Disk;
 
-use crate::api::{API_VERSION, Access, Finding, Invited, Level, Problem, ProblemCode, Reply, Request, Status};
+use crate::api::{
+    API_VERSION, Access, Finding, Invited, Level, Problem, ProblemCode, Reply, Request, Status,
+};
 use crate::core::NodeCore;
 use crate::core::joining::{Joining, Means};
 use crate::core::keys::Keyring;
@@ -33,7 +35,9 @@ type Answer = Result<Reply, Problem>;
 impl<D: Disk> NodeCore<D> {
     pub(crate) fn command(&mut self, id: CommandId, request: Request) {
         let answer = match request {
-            Request::Share { folder, name, access, expires_s } => self.share(id, folder, name, access, expires_s),
+            Request::Share { folder, name, access, expires_s } => {
+                self.share(id, folder, name, access, expires_s)
+            }
             Request::Join { ticket, folder, limit_s } => self.join(id, &ticket, folder, limit_s),
             other => Some(self.answer(other)),
         };
@@ -86,7 +90,8 @@ impl<D: Disk> NodeCore<D> {
 
     /// The space that a name or the beginning of an ID means; the only one when nothing is named.
     fn find(&self, named: Option<&str>) -> Result<SpaceId, Problem> {
-        let fits = |space: &&Space| named.is_none_or(|n| space.name == n || space.id.to_string().starts_with(n));
+        let fits =
+            |space: &&Space| named.is_none_or(|n| space.name == n || space.id.to_string().starts_with(n));
         let mut found = self.spaces.values().filter(fits);
         match (found.next(), found.next(), named) {
             (Some(space), None, _) => Ok(space.id),
@@ -115,7 +120,12 @@ impl<D: Disk> NodeCore<D> {
         let peers = self.peers.iter().map(|(node, peer)| crate::api::Peer {
             node: node.to_string(),
             address: peer.addr.to_string(),
-            spaces: self.spaces.values().filter(|s| s.links.contains_key(node)).map(|s| s.name.clone()).collect(),
+            spaces: self
+                .spaces
+                .values()
+                .filter(|s| s.links.contains_key(node))
+                .map(|s| s.name.clone())
+                .collect(),
         });
         let mut spaces: Vec<_> = self.spaces.values().map(|s| s.status(&self.host)).collect();
         spaces.sort_by(|a, b| a.name.cmp(&b.name));
@@ -154,7 +164,8 @@ impl<D: Disk> NodeCore<D> {
         let keys = Keyring::generate(&mut self.host);
         let id = genesis.space();
         let chunk_key = keys.chunk_key().expect("generated just now");
-        self.creating.insert(id, Creating { command, genesis, keys, name, dir: dir.clone(), access, expires_s });
+        self.creating
+            .insert(id, Creating { command, genesis, keys, name, dir: dir.clone(), access, expires_s });
         self.host.push(Output::OpenFolder { space: id, dir, chunk_key, create: false });
         None
     }
@@ -201,7 +212,8 @@ impl<D: Disk> NodeCore<D> {
         let keys = creating.keys.clone();
         let me = self.host.me;
         let first_epoch = keys.boxes_for(&mut self.host, id, &[me]);
-        let mut space = Space::new(&mut self.host, id, creating.name.clone(), Some(creating.dir.clone()), keys);
+        let mut space =
+            Space::new(&mut self.host, id, creating.name.clone(), Some(creating.dir.clone()), keys);
         space.take_statement(&mut self.host, &mut self.store, creating.genesis.bytes())?;
         for epoch in first_epoch {
             space.state(&mut self.host, &mut self.store, epoch)?;
@@ -273,7 +285,9 @@ impl<D: Disk> NodeCore<D> {
         let chosen = match keep {
             "mine" => node.heads().iter().find(|h| h.author == me),
             "theirs" => node.heads().iter().filter(|h| h.author != me).max_by_key(|h| (h.clock, h.id)),
-            prefix => node.heads().iter().find(|h| !prefix.is_empty() && h.id.to_string().starts_with(prefix)),
+            prefix => {
+                node.heads().iter().find(|h| !prefix.is_empty() && h.id.to_string().starts_with(prefix))
+            }
         };
         let chosen = chosen.ok_or_else(|| {
             not_found(
@@ -308,7 +322,11 @@ impl<D: Disk> NodeCore<D> {
         if space.documents.entry(&rel).is_none() {
             let is_file = space.tree.node(&rel).is_some_and(|n| !n.is_gone());
             return Err(if is_file {
-                Problem::new(ProblemCode::Usage, format!("`{path}` is a file of the folder."), "Read it there.")
+                Problem::new(
+                    ProblemCode::Usage,
+                    format!("`{path}` is a file of the folder."),
+                    "Read it there.",
+                )
             } else {
                 not_found(format!("There is no document at `{path}`."), "`cosync ls` lists what there is.")
             });
@@ -323,7 +341,11 @@ impl<D: Disk> NodeCore<D> {
         let id = self.find(named)?;
         let rel = rel_path(path.clone())?;
         let value = json::to_document(value).ok_or_else(|| {
-            Problem::new(ProblemCode::Usage, "This JSON value cannot be a document.", "Numbers go up to 64 bits.")
+            Problem::new(
+                ProblemCode::Usage,
+                "This JSON value cannot be a document.",
+                "Numbers go up to 64 bits.",
+            )
         })?;
         let space = self.spaces.get_mut(&id).expect("find returns spaces that are here");
         if space.tree.node(&rel).is_some_and(|n| !n.is_gone()) {
@@ -380,12 +402,22 @@ impl<D: Disk> NodeCore<D> {
     fn doctor(&self, subject: Option<&str>) -> Answer {
         let mut findings: Vec<Finding> = Vec::new();
         let asked = |name: &str| subject.is_none_or(|s| name.starts_with(s));
-        for space in self.spaces.values().filter(|s| asked(&s.name) || asked(&s.id.to_string()) || asked("folder")) {
+        for space in
+            self.spaces.values().filter(|s| asked(&s.name) || asked(&s.id.to_string()) || asked("folder"))
+        {
             findings.extend(space.findings(&self.host));
         }
         for (peer, known) in self.peers.iter().filter(|(peer, _)| asked(&peer.to_string())) {
-            let finding = format!("Connected directly at {}; every byte is encrypted by Noise IK over QUIC.", known.addr);
-            findings.push(Finding { level: Level::Fine, subject: peer.short().to_string(), finding, advice: None });
+            let finding = format!(
+                "Connected directly at {}; every byte is encrypted by Noise IK over QUIC.",
+                known.addr
+            );
+            findings.push(Finding {
+                level: Level::Fine,
+                subject: peer.short().to_string(),
+                finding,
+                advice: None,
+            });
         }
         if asked("dht") {
             findings.push(self.discovery.finding());
@@ -431,9 +463,11 @@ pub(crate) fn parse_means(ticket: &str) -> Result<Means, Problem> {
                 hint,
             )),
         },
-        Err(error) => {
-            Err(Problem::new(ProblemCode::BadInvitation, format!("The invitation is damaged: {error}."), hint))
-        }
+        Err(error) => Err(Problem::new(
+            ProblemCode::BadInvitation,
+            format!("The invitation is damaged: {error}."),
+            hint,
+        )),
     }
 }
 

@@ -8,8 +8,8 @@ use cs_dht::{Contact, Dht, LookupId, Mode, NetworkConfig, PeerRecord, ProviderRe
 use cs_identity::{NodeId, Signed};
 use cs_store::Disk;
 
-use crate::core::archive::Archive;
 use crate::api::{Finding, Level};
+use crate::core::archive::Archive;
 use crate::core::host::Host;
 use crate::core::ports::Output;
 
@@ -58,7 +58,6 @@ struct Known {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     Peer(NodeId),
-    Space,
     Code([u8; 32]),
 }
 
@@ -138,7 +137,13 @@ impl Discovery {
     }
 
     /// Addresses of a peer, from whatever source; they are tried at once if the peer is wanted.
-    pub(crate) fn learn<D: Disk>(&mut self, host: &Host, store: &mut Archive<D>, peer: NodeId, addrs: &[SocketAddr]) {
+    pub(crate) fn learn<D: Disk>(
+        &mut self,
+        host: &Host,
+        store: &mut Archive<D>,
+        peer: NodeId,
+        addrs: &[SocketAddr],
+    ) {
         let known = self.known.entry(peer).or_default();
         let fresh: Vec<SocketAddr> = addrs.iter().copied().filter(|a| !known.addrs.contains(a)).collect();
         if fresh.is_empty() {
@@ -205,11 +210,12 @@ impl Discovery {
 
     /// The next moment at which something is due.
     pub(crate) fn timeout(&self) -> Option<Duration> {
-        let dials = self.wanted.iter().filter(|p| !self.connected.contains(*p)).map(|p| match self.known.get(p) {
-            Some(known) if known.dialling || known.lookup => Duration::MAX,
-            Some(known) => known.next_at,
-            None => Duration::ZERO,
-        });
+        let dials =
+            self.wanted.iter().filter(|p| !self.connected.contains(*p)).map(|p| match self.known.get(p) {
+                Some(known) if known.dialling || known.lookup => Duration::MAX,
+                Some(known) => known.next_at,
+                None => Duration::ZERO,
+            });
         let own = [Some(self.announce_at), self.codes_at, Some(self.save_at), self.dht.poll_timeout()];
         dials.chain(own.into_iter().flatten()).min()
     }
@@ -219,7 +225,6 @@ impl Discovery {
         &mut self,
         host: &mut Host,
         store: &mut Archive<D>,
-        spaces: &[[u8; 32]],
         offered: &[[u8; 32]],
         sought: &[[u8; 32]],
     ) {
@@ -227,7 +232,7 @@ impl Discovery {
         self.dial_wanted(host);
         if self.announce_at <= host.now {
             self.announce_at = host.now + ANNOUNCE_INTERVAL;
-            self.announce(host, spaces);
+            self.announce(host);
         }
         if (offered.is_empty() && sought.is_empty()) || self.dht.contacts().is_empty() {
             self.codes_at = (!offered.is_empty() || !sought.is_empty()).then_some(host.now + CODE_INTERVAL);
@@ -270,7 +275,7 @@ impl Discovery {
         }
     }
 
-    fn announce(&mut self, host: &mut Host, spaces: &[[u8; 32]]) {
+    fn announce(&mut self, host: &mut Host) {
         let (seq, expires_unix_ms) = (host.unix_ms(), host.unix_ms() + RECORD_LIFETIME_MS);
         let addrs: Vec<SocketAddr> = self.addrs.iter().take(cs_dht::wire::MAX_ADDRS).copied().collect();
         if addrs.is_empty() {
@@ -278,7 +283,7 @@ impl Discovery {
         }
         let record = PeerRecord {
             id: host.me,
-            addrs: addrs.clone(),
+            addrs,
             roles: self.roles,
             seq,
             expires_unix_ms,
@@ -286,9 +291,6 @@ impl Discovery {
         };
         // The table may be full of own records; the next round tries again.
         let _ = self.dht.announce(host.now, Signed::sign(&host.secret, record));
-        for key in spaces {
-            self.provide(host, *key, &addrs);
-        }
     }
 
     fn provide(&mut self, host: &mut Host, key: [u8; 32], addrs: &[SocketAddr]) {
@@ -436,7 +438,8 @@ fn set_network_config<D: Disk>(
 
 fn load_contacts<D: Disk>(store: &Archive<D>) -> Vec<Contact> {
     let Some(bytes) = store.local(CONTACTS) else { return Vec::new() };
-    let contacts: Vec<(minicbor::bytes::ByteArray<32>, Vec<SocketAddr>)> = minicbor::decode(&bytes).unwrap_or_default();
+    let contacts: Vec<(minicbor::bytes::ByteArray<32>, Vec<SocketAddr>)> =
+        minicbor::decode(&bytes).unwrap_or_default();
     let contact = |(id, addrs): (minicbor::bytes::ByteArray<32>, Vec<SocketAddr>)| {
         Some(Contact { id: NodeId::from_bytes(&id).ok()?, addrs })
     };

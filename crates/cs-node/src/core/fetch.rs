@@ -32,7 +32,10 @@ struct Wanted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Queued,
-    Asked { of: NodeId, at: Duration },
+    Asked {
+        of: NodeId,
+        at: Duration,
+    },
     /// Everybody was asked; waits for [`Fetch::retry`].
     Parked,
 }
@@ -56,13 +59,8 @@ impl Fetch {
             if self.wanted.contains_key(&chunk.id) {
                 continue;
             }
-            let wanted = Wanted {
-                len: chunk.len,
-                version,
-                state: State::Queued,
-                refused: BTreeSet::new(),
-                rounds: 0,
-            };
+            let wanted =
+                Wanted { len: chunk.len, version, state: State::Queued, refused: BTreeSet::new(), rounds: 0 };
             self.wanted.insert(chunk.id, wanted);
             self.queue.push_back(chunk.id);
             self.bytes += u64::from(chunk.len);
@@ -143,16 +141,6 @@ impl Fetch {
         }
     }
 
-    /// Forgets a chunk that nothing needs any more.
-    pub(crate) fn forget(&mut self, id: &[u8; 32]) {
-        if let Some(wanted) = self.wanted.remove(id) {
-            self.bytes -= u64::from(wanted.len);
-            if let State::Asked { of, .. } = wanted.state {
-                self.release(of, wanted.len);
-            }
-        }
-    }
-
     /// Fills the windows of `peers` from the queue, least loaded first.
     pub(crate) fn assign(&mut self, now: Duration, peers: &[NodeId]) -> Asks {
         let mut asks: BTreeMap<NodeId, Vec<(OpId, [u8; 32])>> = BTreeMap::new();
@@ -173,7 +161,8 @@ impl Fetch {
                 }
             }
             let load = |p: &NodeId| self.in_flight.get(p).copied().unwrap_or(0);
-            let Some(of) = peers.iter().filter(|p| !wanted.refused.contains(p)).min_by_key(|p| load(p)).copied()
+            let Some(of) =
+                peers.iter().filter(|p| !wanted.refused.contains(p)).min_by_key(|p| load(p)).copied()
             else {
                 self.queue.push_back(id);
                 continue;
@@ -187,7 +176,9 @@ impl Fetch {
             wanted.state = State::Asked { of, at: now };
             asks.entry(of).or_default().push((wanted.version, id));
         }
-        asks.into_iter().flat_map(|(of, all)| all.chunks(MAX_IDS).map(|c| (of, c.to_vec())).collect::<Vec<_>>()).collect()
+        asks.into_iter()
+            .flat_map(|(of, all)| all.chunks(MAX_IDS).map(|c| (of, c.to_vec())).collect::<Vec<_>>())
+            .collect()
     }
 
     /// Bytes still to come.

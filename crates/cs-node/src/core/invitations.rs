@@ -8,8 +8,8 @@ use cs_store::Disk;
 use minicbor::{Decode, Encode};
 use subtle::ConstantTimeEq;
 
-use crate::core::archive::Archive;
 use crate::api::Access;
+use crate::core::archive::Archive;
 use crate::core::host::Host;
 use crate::ticket;
 use crate::wire::Refusal;
@@ -28,7 +28,7 @@ pub(crate) struct Invitation {
     #[n(1)]
     #[cbor(with = "minicbor::bytes")]
     secret: [u8; 16],
-    /// The short code; empty once it is burned.
+    /// The short code.
     #[n(2)]
     code: String,
     #[n(3)]
@@ -38,6 +38,9 @@ pub(crate) struct Invitation {
     #[n(5)]
     #[cbor(with = "minicbor::bytes")]
     used_by: Option<[u8; 32]>,
+    /// Somebody guessed the code wrongly; the full invitation stays good.
+    #[n(6)]
+    burned: bool,
 }
 
 impl Invitation {
@@ -73,7 +76,10 @@ pub(crate) struct Invitations {
 impl Invitations {
     /// Reads them back when the node starts; those long expired are forgotten.
     pub(crate) fn load<D: Disk>(store: &Archive<D>) -> Self {
-        let kept = store.local_prefix(PREFIX).into_iter().filter_map(|(_, bytes)| minicbor::decode::<Invitation>(&bytes).ok());
+        let kept = store
+            .local_prefix(PREFIX)
+            .into_iter()
+            .filter_map(|(_, bytes)| minicbor::decode::<Invitation>(&bytes).ok());
         Self { all: kept.map(|i| (i.id(), i)).collect(), exchanges: BTreeMap::new() }
     }
 
@@ -100,6 +106,7 @@ impl Invitations {
             },
             expires_unix_ms,
             used_by: None,
+            burned: false,
         };
         self.keep(store, invitation);
         (secret, code)
@@ -144,7 +151,9 @@ impl Invitations {
         hello: &[u8],
     ) -> Result<Vec<u8>, Refusal> {
         let now = host.unix_ms();
-        let meant = |i: &&Invitation| i.code.parse::<Code>().is_ok_and(|c| c.rendezvous() == *rendezvous);
+        let meant = |i: &&Invitation| {
+            !i.burned && i.code.parse::<Code>().is_ok_and(|c| c.rendezvous() == *rendezvous)
+        };
         let invitation = self.all.values().find(meant).ok_or(Refusal::Unknown)?;
         if invitation.used_by.is_some() {
             return Err(Refusal::Used);
@@ -156,8 +165,7 @@ impl Invitations {
             self.exchanges.pop_first();
         }
         let code = invitation.code.parse::<Code>().map_err(|_| Refusal::Unknown)?;
-        let meeting =
-            Meeting { joiner: *peer.as_bytes(), inviter: *host.me.as_bytes(), binding: *exporter };
+        let meeting = Meeting { joiner: *peer.as_bytes(), inviter: *host.me.as_bytes(), binding: *exporter };
         let entropy = host.random();
         let (exchange, answer) =
             Inviter::new(code).answer(hello, meeting, entropy).map_err(|_| Refusal::Unknown)?;
@@ -178,6 +186,10 @@ impl Invitations {
         if invitation.used_by.is_some() {
             return Err(Refusal::Used);
         }
+        // Exchanges begun with the same code die with it.
+        if invitation.burned {
+            return Err(Refusal::Unknown);
+        }
         if !invitation.is_open(host.unix_ms()) {
             return Err(Refusal::Expired);
         }
@@ -187,8 +199,7 @@ impl Invitations {
             Ok((answer, _)) => Ok((invitation, answer.to_vec())),
             Err(_) => {
                 debug_assert_eq!(inviter.state(), CodeState::Burned);
-                // Exchanges begun with the same code die with it: `finish` no longer finds a code to parse.
-                invitation.code.clear();
+                invitation.burned = true;
                 self.keep(store, invitation);
                 Err(Refusal::Unknown)
             }
@@ -196,9 +207,13 @@ impl Invitations {
     }
 
     /// Notes who used an invitation. Durable before anything that follows is sent.
-    pub(crate) fn use_up<D: Disk>(&mut self, store: &mut Archive<D>, mut invitation: Invitation, peer: NodeId) {
+    pub(crate) fn use_up<D: Disk>(
+        &mut self,
+        store: &mut Archive<D>,
+        mut invitation: Invitation,
+        peer: NodeId,
+    ) {
         invitation.used_by = Some(*peer.as_bytes());
-        invitation.code.clear();
         self.keep(store, invitation);
     }
 
@@ -209,7 +224,7 @@ impl Invitations {
 
     /// Where the codes that are open now can be met.
     pub(crate) fn open_codes(&self, unix_ms: u64) -> Vec<[u8; 32]> {
-        let open = self.all.values().filter(|i| i.is_open(unix_ms));
+        let open = self.all.values().filter(|i| i.is_open(unix_ms) && !i.burned);
         open.filter_map(|i| i.code.parse::<Code>().ok()).map(|c| c.rendezvous()).collect()
     }
 }

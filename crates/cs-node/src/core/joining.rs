@@ -67,17 +67,17 @@ impl Joining {
         Self { command, means, folder, deadline: now + limit, stage, tried: BTreeSet::new(), last: None }
     }
 
-    /// Somebody who may be the inviter. `Some` to dial it.
-    pub(crate) fn candidate(&mut self, peer: NodeId, addrs: Vec<SocketAddr>) -> Option<(NodeId, Vec<SocketAddr>)> {
+    /// Takes somebody who may be the inviter. `true` if it is to be asked.
+    pub(crate) fn considers(&mut self, peer: NodeId) -> bool {
         let meant = match &self.means {
             Means::Invitation(ticket) => ticket.inviter == peer,
             Means::Code(_) => !self.tried.contains(&peer),
         };
-        if !meant || addrs.is_empty() || !matches!(self.stage, Stage::Seeking) {
-            return None;
+        if !meant || !matches!(self.stage, Stage::Seeking) {
+            return false;
         }
         self.stage = Stage::Dialling(peer);
-        Some((peer, addrs))
+        true
     }
 
     /// Whether this join wants a session with a peer, or has one.
@@ -89,7 +89,12 @@ impl Joining {
     }
 
     /// A session with the candidate stands. Returns what to send it.
-    pub(crate) fn session_up(&mut self, host: &mut Host, peer: NodeId, exporter: &[u8; 32]) -> Option<Message> {
+    pub(crate) fn session_up(
+        &mut self,
+        host: &mut Host,
+        peer: NodeId,
+        exporter: &[u8; 32],
+    ) -> Option<Message> {
         if !self.concerns(&peer) {
             return None;
         }
@@ -122,7 +127,9 @@ impl Joining {
         match &self.stage {
             Stage::Seeking if self.tried.is_empty() => match &self.means {
                 Means::Code(_) => "looking for the device that offers the code".to_owned(),
-                Means::Invitation(ticket) => format!("looking for the inviting device {}", ticket.inviter.short()),
+                Means::Invitation(ticket) => {
+                    format!("looking for the inviting device {}", ticket.inviter.short())
+                }
             },
             Stage::Seeking => "looking for another way to the inviting device".to_owned(),
             Stage::Dialling(peer) => format!("connecting to {}", peer.short()),
@@ -179,19 +186,11 @@ impl Joining {
         true
     }
 
-    /// A refusal came. `Some` when there is nobody else to ask.
-    pub(crate) fn refused(&mut self, peer: &NodeId, why: Refusal) -> Option<Problem> {
-        if !self.concerns(peer) {
-            return None;
-        }
+    /// A refusal came: a code or invitation that was wrong, used or expired will not get better.
+    pub(crate) fn refused(&mut self, why: Refusal) -> Problem {
         self.stage = Stage::Seeking;
         self.last = Some(why);
-        match self.means {
-            Means::Invitation(_) => Some(self.failure()),
-            // Two codes may meet at one place, so another candidate may be the right one; but a code that was
-            // burned, used or expired is not worth the wait.
-            Means::Code(_) => Some(self.failure()),
-        }
+        self.failure()
     }
 
     /// Why it failed, for the person who asked.
@@ -209,9 +208,11 @@ impl Joining {
                 "The code is wrong; one wrong guess makes a code useless.",
                 again,
             ),
-            (Some(Refusal::Unknown), Means::Invitation(_)) => {
-                Problem::new(ProblemCode::BadInvitation, "The inviting device does not know this invitation.", again)
-            }
+            (Some(Refusal::Unknown), Means::Invitation(_)) => Problem::new(
+                ProblemCode::BadInvitation,
+                "The inviting device does not know this invitation.",
+                again,
+            ),
             (None, Means::Code(_)) => Problem::new(
                 ProblemCode::Unreachable,
                 "No device was found that offers this code.",
@@ -220,7 +221,11 @@ impl Joining {
             ),
             (None, Means::Invitation(ticket)) => Problem::new(
                 ProblemCode::Unreachable,
-                format!("The inviting device {} cannot be reached at {}.", ticket.inviter.short(), list(&ticket.addrs)),
+                format!(
+                    "The inviting device {} cannot be reached at {}.",
+                    ticket.inviter.short(),
+                    list(&ticket.addrs)
+                ),
                 "Check that cosync is running there and that a firewall lets UDP through, then join again: the \
                  invitation stays good.",
             ),

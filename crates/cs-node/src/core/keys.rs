@@ -101,7 +101,14 @@ impl Keyring {
         self.seal(host, space, number, root, readers)
     }
 
-    fn seal(&self, host: &mut Host, space: SpaceId, number: u64, root: EpochRoot, readers: &[NodeId]) -> Action {
+    fn seal(
+        &self,
+        host: &mut Host,
+        space: SpaceId,
+        number: u64,
+        root: EpochRoot,
+        readers: &[NodeId],
+    ) -> Action {
         let root_commitment = root.commitment();
         let (Some(blind), Some(chunk)) = (self.blind.clone(), self.chunk.clone()) else {
             return Action::Epoch { number, root_commitment, boxes: Vec::new() };

@@ -33,8 +33,8 @@ pub use commands::check_ticket;
 pub use host::Entropy;
 pub use ports::{CommandId, Event, FolderCommand, FolderEvent, Input, Output, SessionId};
 
-use crate::core::archive::Archive;
 use crate::api::{Problem, ProblemCode};
+use crate::core::archive::Archive;
 use commands::Creating;
 use discovery::{Discovery, Found};
 use host::Host;
@@ -91,11 +91,16 @@ pub struct NodeCore<D: Disk> {
     /// Statements known when the list of wanted peers was last made.
     statements_seen: usize,
     commit_retry_at: Option<Duration>,
+    /// The end was asked for, or is forced.
+    stopped: bool,
 }
 
 impl<D: Disk> std::fmt::Debug for NodeCore<D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NodeCore").field("me", &self.host.me).field("spaces", &self.spaces.len()).finish_non_exhaustive()
+        f.debug_struct("NodeCore")
+            .field("me", &self.host.me)
+            .field("spaces", &self.spaces.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -104,7 +109,8 @@ impl<D: Disk> NodeCore<D> {
     pub fn new(config: Config, secret: SecretKey, store: Store<D>, now: Duration, entropy: Entropy) -> Self {
         let store = Archive::new(store);
         let mut host = Host::new(secret, now, config.unix_ms, entropy);
-        let discovery = Discovery::new(&mut host, &store, config.addrs, config.bootstrap, config.is_bootstrap);
+        let discovery =
+            Discovery::new(&mut host, &store, config.addrs, config.bootstrap, config.is_bootstrap);
         let mut core = Self {
             invitations: Invitations::load(&store),
             host,
@@ -117,6 +123,7 @@ impl<D: Disk> NodeCore<D> {
             discovery,
             statements_seen: 0,
             commit_retry_at: None,
+            stopped: false,
         };
         core.load_spaces();
         core.announce_codes();
@@ -142,7 +149,9 @@ impl<D: Disk> NodeCore<D> {
 
     fn dispatch(&mut self, input: Input<'_>) -> Result<(), PeerFault> {
         match input {
-            Input::SessionUp { session, peer, addr, exporter } => self.session_up(session, peer, addr, exporter),
+            Input::SessionUp { session, peer, addr, exporter } => {
+                self.session_up(session, peer, addr, exporter)
+            }
             Input::SessionDown { session, peer } => self.session_down(session, peer),
             Input::DialFailed { peer } => self.dial_failed(peer),
             Input::Message { session, peer, bytes } => return self.on_message(session, peer, bytes),
@@ -244,8 +253,18 @@ impl<D: Disk> NodeCore<D> {
         Some(Output::Answer { id, result: Err(problem) })
     }
 
+    /// A disk that cannot be read ends the node: to go on would be to forget.
+    fn stop_if_broken(&mut self) {
+        if let Some(error) = self.store.broken().filter(|_| !self.stopped) {
+            self.stopped = true;
+            self.host.event(Event::StoreBroken(error));
+            self.host.push(Output::Stop);
+        }
+    }
+
     /// What follows from any change: who shall be connected, and what the DHT has to say.
     fn after(&mut self) {
+        self.stop_if_broken();
         let statements = self.spaces.values().map(|s| s.graph.len()).sum::<usize>() + self.spaces.len();
         if statements != self.statements_seen {
             self.statements_seen = statements;
@@ -256,8 +275,10 @@ impl<D: Disk> NodeCore<D> {
         }
         for found in self.discovery.drain(&mut self.host, &mut self.store) {
             match found {
-                Found::Peer { peer, addrs } => self.candidate(peer, addrs, None),
-                Found::Offer { rendezvous, peer, addrs } => self.candidate(peer, addrs, Some(rendezvous)),
+                Found::Peer { peer, addrs } => self.candidate(peer, addrs, Option::is_none),
+                Found::Offer { rendezvous, peer, addrs } => {
+                    self.candidate(peer, addrs, |sought| *sought == Some(rendezvous));
+                }
             }
         }
     }
@@ -267,14 +288,24 @@ impl<D: Disk> NodeCore<D> {
         done.map_err(|_| PeerFault { peer: from, what: "a DHT message that no honest peer sends" })
     }
 
-    /// Somebody who may have what a join looks for.
-    fn candidate(&mut self, peer: NodeId, addrs: Vec<SocketAddr>, offers: Option<[u8; 32]>) {
-        for join in &mut self.joins {
-            if offers.is_some() && join.rendezvous() != offers {
+    /// Somebody who may have what a join looks for: it is asked at once if it is connected, and dialled if not.
+    pub(crate) fn candidate(
+        &mut self,
+        peer: NodeId,
+        addrs: Vec<SocketAddr>,
+        offers: impl Fn(&Option<[u8; 32]>) -> bool,
+    ) {
+        for join in self.joins.iter_mut().filter(|join| offers(&join.rendezvous())) {
+            if !join.considers(peer) {
                 continue;
             }
-            if let Some((peer, addrs)) = join.candidate(peer, addrs.clone()) {
-                self.discovery.dial(&mut self.host, peer, addrs);
+            match self.peers.get(&peer) {
+                Some(Peer { session, exporter, .. }) => {
+                    if let Some(message) = join.session_up(&mut self.host, peer, exporter) {
+                        self.host.send(*session, cs_transport::wire::Lane::Control, &message);
+                    }
+                }
+                None => self.discovery.dial(&mut self.host, peer, addrs.clone()),
             }
         }
     }
@@ -287,18 +318,10 @@ impl<D: Disk> NodeCore<D> {
             return;
         };
         let (inviter, addrs) = (ticket.inviter, ticket.addrs.clone());
-        let nodes = ticket.bootstrap.iter().map(|(id, addr)| Contact { id: *id, addrs: vec![*addr] }).collect();
+        let nodes =
+            ticket.bootstrap.iter().map(|(id, addr)| Contact { id: *id, addrs: vec![*addr] }).collect();
         self.discovery.bootstrap_from(&self.host, nodes);
-        match self.peers.get(&inviter) {
-            Some(peer) => {
-                let (session, exporter) = (peer.session, peer.exporter);
-                join.candidate(inviter, vec![peer.addr]);
-                if let Some(message) = join.session_up(&mut self.host, inviter, &exporter) {
-                    self.host.send(session, cs_transport::wire::Lane::Control, &message);
-                }
-            }
-            None => self.candidate(inviter, addrs, None),
-        }
+        self.candidate(inviter, addrs, Option::is_none);
     }
 
     fn on_folder(&mut self, id: SpaceId, event: FolderEvent) {
@@ -322,7 +345,9 @@ impl<D: Disk> NodeCore<D> {
     fn load_spaces(&mut self) {
         let kept = self.store.local_prefix(SPACE);
         for (key, bytes) in kept {
-            let Some(id) = key.get(SPACE.len()..).and_then(|id| <[u8; 32]>::try_from(id).ok()) else { continue };
+            let Some(id) = key.get(SPACE.len()..).and_then(|id| <[u8; 32]>::try_from(id).ok()) else {
+                continue;
+            };
             let Ok(settings) = minicbor::decode::<Settings>(&bytes) else { continue };
             let dir = settings.folder_path();
             let id = SpaceId::from_bytes(id);
@@ -351,8 +376,12 @@ impl<D: Disk> NodeCore<D> {
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
         let (code, hint) = match fault {
-            Fault::Forbidden => (ProblemCode::Forbidden, "Ask somebody who manages the space: `cosync who` lists them."),
-            Fault::NoKey => (ProblemCode::Forbidden, "Wait until a member is connected, or ask for a new invitation."),
+            Fault::Forbidden => {
+                (ProblemCode::Forbidden, "Ask somebody who manages the space: `cosync who` lists them.")
+            }
+            Fault::NoKey => {
+                (ProblemCode::Forbidden, "Wait until a member is connected, or ask for a new invitation.")
+            }
             Fault::TooLarge => (ProblemCode::Usage, "Split it, or shorten its path."),
             Fault::Disk => (ProblemCode::Disk, "Make room on the disk of the state directory and try again."),
             _ => (ProblemCode::Failed, "`cosync doctor` says more."),

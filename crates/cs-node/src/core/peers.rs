@@ -9,10 +9,10 @@ use cs_transport::wire::Lane;
 use minicbor::bytes::ByteVec;
 
 use crate::api::{Problem, ProblemCode, Reply};
-use crate::core::invitations::Invitation;
-use crate::core::ports::{Event, Output, SessionId};
 use crate::core::commands::folder_problem;
+use crate::core::invitations::Invitation;
 use crate::core::keys::Keyring;
+use crate::core::ports::{Event, Output, SessionId};
 use crate::core::space::{Fault, Files, Space, Summary};
 use crate::core::{NodeCore, PeerFault};
 use crate::wire::{Key32, MAX_ADDRS, Message, Refusal, VERSION};
@@ -28,7 +28,13 @@ pub(crate) struct Peer {
 }
 
 impl<D: Disk> NodeCore<D> {
-    pub(crate) fn session_up(&mut self, session: SessionId, peer: NodeId, addr: SocketAddr, exporter: [u8; 32]) {
+    pub(crate) fn session_up(
+        &mut self,
+        session: SessionId,
+        peer: NodeId,
+        addr: SocketAddr,
+        exporter: [u8; 32],
+    ) {
         if self.peers.contains_key(&peer) {
             self.forget_links(peer);
         }
@@ -68,12 +74,8 @@ impl<D: Disk> NodeCore<D> {
 
     pub(crate) fn lan_peer(&mut self, peer: NodeId, addrs: Vec<SocketAddr>, codes: &[[u8; 8]]) {
         self.discovery.learn(&self.host, &mut self.store, peer, &addrs);
-        for join in &mut self.joins {
-            let offers = join.rendezvous().is_none_or(|r| codes.iter().any(|c| r.starts_with(c)));
-            if offers && let Some((peer, addrs)) = join.candidate(peer, addrs.clone()) {
-                self.discovery.dial(&mut self.host, peer, addrs);
-            }
-        }
+        let offers = |sought: &[u8; 32]| codes.iter().any(|code| sought.starts_with(code));
+        self.candidate(peer, addrs, |sought| sought.as_ref().is_none_or(offers));
     }
 
     pub(crate) fn address_observed(&mut self, addr: SocketAddr) {
@@ -109,14 +111,20 @@ impl<D: Disk> NodeCore<D> {
             if space.links.contains_key(&peer) || !tags.contains(&space.tag(exporter)) {
                 continue;
             }
-            let credentials = space.graph.credentials(&me).iter().map(|s| s.bytes().to_vec().into()).collect();
+            let credentials =
+                space.graph.credentials(&me).iter().map(|s| s.bytes().to_vec().into()).collect();
             self.host.send(*session, Lane::Control, &Message::Open { space: space.id.into(), credentials });
             space.link_up(&mut self.host, &self.store, peer, *session);
         }
     }
 
     /// A message from a peer.
-    pub(crate) fn on_message(&mut self, session: SessionId, peer: NodeId, bytes: &[u8]) -> Result<(), PeerFault> {
+    pub(crate) fn on_message(
+        &mut self,
+        session: SessionId,
+        peer: NodeId,
+        bytes: &[u8],
+    ) -> Result<(), PeerFault> {
         if self.peers.get(&peer).is_none_or(|p| p.session != session) {
             return Ok(());
         }
@@ -153,7 +161,9 @@ impl<D: Disk> NodeCore<D> {
 
     fn take_space_message(&mut self, peer: NodeId, message: Message) -> Result<(), Fault> {
         let (host, store) = (&mut self.host, &mut self.store);
-        let Some(space) = message.space().and_then(|id| self.spaces.get_mut(&space_of(id))) else { return Ok(()) };
+        let Some(space) = message.space().and_then(|id| self.spaces.get_mut(&space_of(id))) else {
+            return Ok(());
+        };
         if !space.links.contains_key(&peer) {
             return Ok(());
         }
@@ -172,7 +182,9 @@ impl<D: Disk> NodeCore<D> {
                 space.on_reconcile(host, peer, set, session, initiator, &body)?;
             }
             Message::Want { set, ids, .. } => space.on_want(host, store, peer, set, &ids),
-            Message::Answer { set, items, done, .. } => space.on_answer(host, store, peer, set, &items, done)?,
+            Message::Answer { set, items, done, .. } => {
+                space.on_answer(host, store, peer, set, &items, done)?
+            }
             Message::Gossip { body, .. } => space.on_gossip(host, store, peer, &body)?,
             Message::WantChunks { pairs, .. } => space.on_want_chunks(host, store, peer, &pairs)?,
             Message::Chunk { id, data, .. } => space.on_chunk(host, peer, id.0, data),
@@ -257,10 +269,8 @@ impl<D: Disk> NodeCore<D> {
 
     fn on_refused(&mut self, peer: NodeId, why: Refusal) {
         let Some(at) = self.joins.iter().position(|j| j.concerns(&peer)) else { return };
-        if let Some(problem) = self.joins[at].refused(&peer, why) {
-            let join = self.joins.remove(at);
-            self.host.push(Output::Answer { id: join.command, result: Err(problem) });
-        }
+        let mut join = self.joins.remove(at);
+        self.host.push(Output::Answer { id: join.command, result: Err(join.refused(why)) });
     }
 
     /// What a redeemed invitation gives: the space begins to exist here.
@@ -369,6 +379,8 @@ fn fault_text(fault: Fault) -> &'static str {
         Fault::Future => "an operation from more than a day ahead",
         Fault::Flood => "more requests at once than a peer may make",
         Fault::Reconciliation => "a reconciliation message that no honest peer sends",
-        Fault::NoKey | Fault::TooLarge | Fault::Disk => "nothing: this node's own disk or keys are in the way",
+        Fault::NoKey | Fault::TooLarge | Fault::Disk => {
+            "nothing: this node's own disk or keys are in the way"
+        }
     }
 }

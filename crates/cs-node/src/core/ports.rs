@@ -333,6 +333,8 @@ pub enum Event {
         /// Who guessed.
         peer: NodeId,
     },
+    /// The store cannot be read any more, and the node ends.
+    StoreBroken(cs_store::StoreError),
     /// Many deletions by a peer are held back.
     DeletionsHeld {
         /// The space.

@@ -98,7 +98,12 @@ impl Space {
         Ok(&mut self.documents.open[at].1)
     }
 
-    fn read_document<D: Disk>(&self, host: &Host, store: &Archive<D>, path: &RelPath) -> Result<Document, Fault> {
+    fn read_document<D: Disk>(
+        &self,
+        host: &Host,
+        store: &Archive<D>,
+        path: &RelPath,
+    ) -> Result<Document, Fault> {
         let blind = self.keys.blind(path).ok_or(Fault::NoKey)?.map_err(|_| Fault::TooLarge)?;
         let mut document = Document::new(*host.me.as_bytes());
         for operation in store.document(&self.id, &document_id(KIND_JSON, &blind)) {

@@ -125,7 +125,10 @@ impl Space {
                 self.files.distrusted.insert(from);
                 // What is under way is begun again, and asks others.
                 self.files.applying.clear();
-                host.event(Event::Fault { peer: from, what: "a chunk whose bytes are not what its name says" });
+                host.event(Event::Fault {
+                    peer: from,
+                    what: "a chunk whose bytes are not what its name says",
+                });
             }
             FolderEvent::Opened => {
                 self.files.state = FolderState::Scanning;
@@ -253,7 +256,10 @@ impl Space {
             if self.files.applying.get(path) == Some(&versions) || self.files.is_stuck(path) {
                 continue;
             }
-            if winner.content == Content::Deleted && winner.author != host.me && !self.files.accepted.contains(path) {
+            if winner.content == Content::Deleted
+                && winner.author != host.me
+                && !self.files.accepted.contains(path)
+            {
                 deletions += 1;
                 continue;
             }
@@ -272,9 +278,11 @@ impl Space {
     /// Asks peers for the chunks that are wanted.
     pub(crate) fn ask_for_chunks(&mut self, host: &mut Host) {
         let peers: Vec<NodeId> = (self.links.iter())
-                .filter(|(peer, link)| link.rights.contains(Rights::READ) && !self.files.distrusted.contains(*peer))
-                .map(|(peer, _)| *peer)
-                .collect();
+            .filter(|(peer, link)| {
+                link.rights.contains(Rights::READ) && !self.files.distrusted.contains(*peer)
+            })
+            .map(|(peer, _)| *peer)
+            .collect();
         for (peer, pairs) in self.files.fetch.assign(host.now, &peers) {
             let pairs = pairs.iter().flat_map(|(v, id)| [v.as_bytes().as_slice(), id.as_slice()]).flatten();
             let message = Message::WantChunks { space: self.id.into(), pairs: pairs.copied().collect() };
@@ -313,8 +321,14 @@ impl Space {
             let winner = self.tree.node(path).and_then(|n| n.winner());
             winner.is_some_and(|w| w.content == Content::Deleted && w.author != host.me)
         };
-        let doomed: Vec<RelPath> =
-            self.tree.unsettled().iter().filter(foreign_deletion).filter(|p| !self.files.accepted.contains(*p)).cloned().collect();
+        let doomed: Vec<RelPath> = self
+            .tree
+            .unsettled()
+            .iter()
+            .filter(foreign_deletion)
+            .filter(|p| !self.files.accepted.contains(*p))
+            .cloned()
+            .collect();
         let lost = if doomed.len() < FEW_DELETIONS { 0 } else { self.count_lost(store, &doomed) };
         let present = self.tree.totals().files as usize + doomed.len();
         if lost >= FEW_DELETIONS && lost * 4 > present {

@@ -184,7 +184,12 @@ impl Space {
         Ok(taken)
     }
 
-    fn release<D: Disk>(&mut self, host: &mut Host, store: &mut Archive<D>, arrived: OpId) -> Result<(), Fault> {
+    fn release<D: Disk>(
+        &mut self,
+        host: &mut Host,
+        store: &mut Archive<D>,
+        arrived: OpId,
+    ) -> Result<(), Fault> {
         let mut fault = Ok(());
         let mut arrived = vec![arrived];
         while let Some(id) = arrived.pop() {
@@ -252,7 +257,8 @@ impl Space {
     fn first_missing(&self, operation: &Operation) -> Option<OpId> {
         let data = operation.deps.iter().chain(&operation.backlink);
         let lacking = data.copied().find(|dep| !self.operations.contains(dep.as_bytes()));
-        lacking.or_else(|| operation.control_heads.iter().copied().find(|head| self.graph.get(head).is_none()))
+        lacking
+            .or_else(|| operation.control_heads.iter().copied().find(|head| self.graph.get(head).is_none()))
     }
 
     fn hold(&mut self, operation: &Signed<Operation>, missing: OpId) -> Result<Taken, Fault> {
@@ -273,7 +279,8 @@ impl Space {
         };
         match body {
             Body::File(FileVersion { path, content, .. }) => {
-                let head = Head { id: operation.id(), author: operation.author, clock: operation.clock, content };
+                let head =
+                    Head { id: operation.id(), author: operation.author, clock: operation.clock, content };
                 self.tree.add(&path, &operation.deps, head);
             }
             Body::Json { path, change } => self.documents.add(&path, operation, &change),
@@ -334,7 +341,8 @@ impl Space {
     ) -> Result<OpId, Fault> {
         let path = self.keys.blind(body.path()).ok_or(Fault::NoKey)?.map_err(|_| Fault::TooLarge)?;
         let (epoch, key) = self.keys.newest().ok_or(Fault::NoKey)?;
-        let grant = self.graph.grant_for(&host.me, &path, host.unix_ms(), Rights::WRITE).ok_or(Fault::Forbidden)?;
+        let grant =
+            self.graph.grant_for(&host.me, &path, host.unix_ms(), Rights::WRITE).ok_or(Fault::Forbidden)?;
         let document = document_id(body.kind(), &path);
         let last = self.own.get(&document).copied();
         let mut operation = Operation {
@@ -364,7 +372,11 @@ impl Space {
     }
 
     /// An operation of this space from the store.
-    pub(crate) fn stored_operation<D: Disk>(&self, store: &Archive<D>, id: &OpId) -> Option<Signed<Operation>> {
+    pub(crate) fn stored_operation<D: Disk>(
+        &self,
+        store: &Archive<D>,
+        id: &OpId,
+    ) -> Option<Signed<Operation>> {
         store.operation(id).filter(|operation| operation.space == self.id)
     }
 }

@@ -69,7 +69,9 @@ impl Space {
         if !self.links.get(&from).is_some_and(|l| l.gossiping) || self.paused {
             return Ok(());
         }
-        self.gossip.handle_input(host.now, GossipInput::Message { from, bytes }).map_err(|_| Fault::Malformed)?;
+        self.gossip
+            .handle_input(host.now, GossipInput::Message { from, bytes })
+            .map_err(|_| Fault::Malformed)?;
         self.drain_gossip(host, store)
     }
 

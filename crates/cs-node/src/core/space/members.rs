@@ -6,8 +6,8 @@ use cs_identity::control::{Action, DataFrontier, DocumentId, Frontier, Holding, 
 use cs_identity::{Area, NodeId, OpId, Rights};
 use cs_store::Disk;
 
-use crate::core::archive::Archive;
 use crate::api::Access;
+use crate::core::archive::Archive;
 use crate::core::host::Host;
 use crate::core::space::{Fault, Space};
 
@@ -63,7 +63,8 @@ impl Space {
         }
         let parent = self.managing_grant(host)?;
         let depth = if access == Access::Manage { MANAGER_DEPTH } else { 0 };
-        let grant = Action::Grant { parent, holder: who, area: Area::everything(), rights: access.rights(), depth };
+        let grant =
+            Action::Grant { parent, holder: who, area: Area::everything(), rights: access.rights(), depth };
         self.state(host, store, grant)?;
         for epoch in self.keys.boxes_for(host, self.id, &[who]) {
             self.state(host, store, epoch)?;

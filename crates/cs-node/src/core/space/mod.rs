@@ -107,7 +107,13 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    pub(crate) fn new(host: &mut Host, id: SpaceId, name: String, dir: Option<PathBuf>, keys: Keyring) -> Self {
+    pub(crate) fn new(
+        host: &mut Host,
+        id: SpaceId,
+        name: String,
+        dir: Option<PathBuf>,
+        keys: Keyring,
+    ) -> Self {
         let seed = host.random();
         let gossip = Gossip::new(cs_gossip::Config::default(), host.me, host.now, seed)
             .expect("the default configuration is valid");
@@ -133,7 +139,8 @@ impl Space {
     }
 
     pub(crate) fn settings(&self) -> Settings {
-        let folder = self.files.dir.as_ref().map(|d| d.as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default();
+        let folder =
+            self.files.dir.as_ref().map(|d| d.as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default();
         Settings { name: self.name.clone(), folder, paused: self.paused }
     }
 
@@ -158,7 +165,10 @@ impl Space {
 
     /// The next moment at which something here is due.
     pub(crate) fn timeout(&self) -> Option<Duration> {
-        [Some(self.sync_timeout()), self.files.timeout(), self.gossip.poll_timeout()].into_iter().flatten().min()
+        [Some(self.sync_timeout()), self.files.timeout(), self.gossip.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The tag by which two members recognise that they share this space: only somebody who knows it can tell.
@@ -168,10 +178,5 @@ impl Space {
         let mut tag = [0; 16];
         hasher.finalize_xof().fill(&mut tag);
         tag
-    }
-
-    /// Where the DHT keeps who has this space: nobody else can tell which space it is.
-    pub(crate) fn provider_key(&self) -> [u8; 32] {
-        blake3::derive_key("cosync 2026 providers of a space", self.id.as_bytes())
     }
 }

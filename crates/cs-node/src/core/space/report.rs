@@ -3,8 +3,8 @@
 use cs_identity::{NodeId, Rights};
 use cs_store::Disk;
 
-use crate::core::archive::Archive;
 use crate::api::{self, Level, SpaceState};
+use crate::core::archive::Archive;
 use crate::core::host::Host;
 use crate::core::space::{Body, FolderState, Space, access_name};
 use crate::core::tree::Head;
@@ -79,33 +79,36 @@ impl Space {
             prefix.is_empty()
                 || path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
         };
-        let files = self.tree.iter().filter(|(path, node)| below(path) && !node.is_gone()).filter_map(|(path, node)| {
-            let winner = node.winner()?;
-            let (kind, size) = match &winner.content {
-                Content::File { size, .. } => ("file", *size),
-                Content::Dir => ("directory", 0),
-                Content::Symlink { .. } => ("link", 0),
-                Content::Deleted => return None,
-            };
-            Some(api::Entry {
+        let files = self.tree.iter().filter(|(path, node)| below(path) && !node.is_gone()).filter_map(
+            |(path, node)| {
+                let winner = node.winner()?;
+                let (kind, size) = match &winner.content {
+                    Content::File { size, .. } => ("file", *size),
+                    Content::Dir => ("directory", 0),
+                    Content::Symlink { .. } => ("link", 0),
+                    Content::Deleted => return None,
+                };
+                Some(api::Entry {
+                    path: show(path),
+                    kind: kind.to_owned(),
+                    size,
+                    changed_unix_ms: winner.unix_ms(),
+                    author: winner.author.to_string(),
+                    conflict: node.in_conflict(),
+                    pending: self.files.state != FolderState::None && !node.is_settled(),
+                })
+            },
+        );
+        let documents =
+            self.documents.iter().filter(|(path, _)| below(path)).map(|(path, entry)| api::Entry {
                 path: show(path),
-                kind: kind.to_owned(),
-                size,
-                changed_unix_ms: winner.unix_ms(),
-                author: winner.author.to_string(),
-                conflict: node.in_conflict(),
-                pending: self.files.state != FolderState::None && !node.is_settled(),
-            })
-        });
-        let documents = self.documents.iter().filter(|(path, _)| below(path)).map(|(path, entry)| api::Entry {
-            path: show(path),
-            kind: "document".to_owned(),
-            size: 0,
-            changed_unix_ms: entry.clock >> 16,
-            author: entry.author.map(|a| a.to_string()).unwrap_or_default(),
-            conflict: false,
-            pending: false,
-        });
+                kind: "document".to_owned(),
+                size: 0,
+                changed_unix_ms: entry.clock >> 16,
+                author: entry.author.map(|a| a.to_string()).unwrap_or_default(),
+                conflict: false,
+                pending: false,
+            });
         let mut entries: Vec<api::Entry> = files.chain(documents).collect();
         entries.sort_by(|a, b| a.path.cmp(&b.path));
         entries
@@ -124,7 +127,12 @@ impl Space {
     }
 
     /// For `log`: every operation that can be opened here, newest first.
-    pub(crate) fn history<D: Disk>(&self, store: &Archive<D>, only: Option<&RelPath>, limit: usize) -> Vec<api::LogEntry> {
+    pub(crate) fn history<D: Disk>(
+        &self,
+        store: &Archive<D>,
+        only: Option<&RelPath>,
+        limit: usize,
+    ) -> Vec<api::LogEntry> {
         let mut entries: Vec<(u64, api::LogEntry)> = (store.operations(&self.id).into_iter())
             .filter_map(|operation| {
                 let body = self.open_body(&operation)?;
@@ -187,8 +195,17 @@ impl Space {
             say(Level::Problem, format!("{}: {why}", show(path)), None);
         }
         if !self.files.held.is_empty() {
-            let finding = format!("{} deletions by others are held back: they are more than a quarter of the folder.", self.files.held.len());
-            say(Level::Waiting, finding, Some("`cosync deletions accept` deletes here too; `cosync deletions restore` brings the files back everywhere."));
+            let finding = format!(
+                "{} deletions by others are held back: they are more than a quarter of the folder.",
+                self.files.held.len()
+            );
+            say(
+                Level::Waiting,
+                finding,
+                Some(
+                    "`cosync deletions accept` deletes here too; `cosync deletions restore` brings the files back everywhere.",
+                ),
+            );
         }
         if !self.tree.conflicts().is_empty() {
             let finding = format!("{} paths have concurrent versions.", self.tree.conflicts().len());
@@ -196,7 +213,11 @@ impl Space {
         }
         let mine = self.rights_of(host, &host.me);
         if !mine.contains(Rights::READ) {
-            say(Level::Problem, "This device has no access any more: it was revoked.".into(), Some("Ask a manager of the space for a new invitation."));
+            say(
+                Level::Problem,
+                "This device has no access any more: it was revoked.".into(),
+                Some("Ask a manager of the space for a new invitation."),
+            );
         } else if !mine.contains(Rights::WRITE) {
             say(Level::Fine, "This device may read only; its own edits stay here.".into(), None);
         }
@@ -207,13 +228,25 @@ impl Space {
         }
         let parked = self.files.fetch.parked();
         if parked > 0 {
-            say(Level::Waiting, format!("{parked} chunks are on no connected device."), Some("They come when a device that has them is back."));
+            say(
+                Level::Waiting,
+                format!("{parked} chunks are on no connected device."),
+                Some("They come when a device that has them is back."),
+            );
         }
         if self.waiting.len() > 0 {
-            say(Level::Waiting, format!("{} operations wait for others that they name.", self.waiting.len()), None);
+            say(
+                Level::Waiting,
+                format!("{} operations wait for others that they name.", self.waiting.len()),
+                None,
+            );
         }
         if !self.sealed.is_empty() {
-            say(Level::Waiting, format!("{} operations are sealed with a key this device was not given.", self.sealed.len()), None);
+            say(
+                Level::Waiting,
+                format!("{} operations are sealed with a key this device was not given.", self.sealed.len()),
+                None,
+            );
         }
         let summary = self.summary();
         for (peer, link) in &self.links {
@@ -227,11 +260,20 @@ impl Space {
                 "differs; what each side lacks is being worked out".to_owned()
             };
             let pending = link.theirs.map_or(0, |t| t.pending);
-            let files = if pending > 0 { format!(", and waits for the content of {pending} files") } else { String::new() };
+            let files = if pending > 0 {
+                format!(", and waits for the content of {pending} files")
+            } else {
+                String::new()
+            };
             say(Level::Fine, format!("{} {state}{files}.", peer.short()), None);
         }
         if findings.is_empty() {
-            findings.push(api::Finding { level: Level::Fine, subject: self.name.clone(), finding: "All is well.".into(), advice: None });
+            findings.push(api::Finding {
+                level: Level::Fine,
+                subject: self.name.clone(),
+                finding: "All is well.".into(),
+                advice: None,
+            });
         }
         findings
     }
@@ -239,7 +281,9 @@ impl Space {
 
 fn version(host: &Host, head: &Head) -> api::Version {
     let what = match &head.content {
-        Content::File { size, exec, .. } => format!("{}file, {size} bytes", if *exec { "executable " } else { "" }),
+        Content::File { size, exec, .. } => {
+            format!("{}file, {size} bytes", if *exec { "executable " } else { "" })
+        }
         Content::Dir => "directory".to_owned(),
         Content::Symlink { target } => format!("link to {}", String::from_utf8_lossy(target)),
         Content::Deleted => "deleted".to_owned(),
@@ -257,4 +301,3 @@ fn version(host: &Host, head: &Head) -> api::Version {
 pub(crate) fn show(path: &RelPath) -> String {
     String::from_utf8_lossy(path.as_bytes()).into_owned()
 }
-

@@ -107,7 +107,13 @@ impl Space {
     }
 
     /// A peer said what it has.
-    pub(crate) fn on_summary<D: Disk>(&mut self, host: &mut Host, store: &Archive<D>, peer: NodeId, summary: Summary) {
+    pub(crate) fn on_summary<D: Disk>(
+        &mut self,
+        host: &mut Host,
+        store: &Archive<D>,
+        peer: NodeId,
+        summary: Summary,
+    ) {
         if let Some(link) = self.links.get_mut(&peer) {
             link.theirs = Some(summary);
         }
@@ -180,7 +186,9 @@ impl Space {
             let machine = reconcile::Session::respond(reconcile::Config::default(), index, seed);
             link.reconciling.insert(key, Reconciling { number, machine, begun_at: host.now });
         }
-        let Some(running) = link.reconciling.get_mut(&key).filter(|r| r.number == number) else { return Ok(()) };
+        let Some(running) = link.reconciling.get_mut(&key).filter(|r| r.number == number) else {
+            return Ok(());
+        };
         if running.machine.handle_input(index, body).is_err() {
             link.reconciling.remove(&key);
             return Err(Fault::Reconciliation);
@@ -199,7 +207,12 @@ impl Space {
                 None => break,
                 Some(reconcile::Output::Send(body)) => {
                     let session = running.number;
-                    self.send(host, peer, Lane::Control, &Message::Reconcile { space, set, session, initiator, body });
+                    self.send(
+                        host,
+                        peer,
+                        Lane::Control,
+                        &Message::Reconcile { space, set, session, initiator, body },
+                    );
                 }
                 // The peer learns the same from its own side, and asks.
                 Some(reconcile::Output::Missing(_)) => {}
@@ -245,7 +258,14 @@ impl Space {
     }
 
     /// A peer asks for statements or operations.
-    pub(crate) fn on_want<D: Disk>(&mut self, host: &mut Host, store: &Archive<D>, peer: NodeId, set: Set, ids: &[u8]) {
+    pub(crate) fn on_want<D: Disk>(
+        &mut self,
+        host: &mut Host,
+        store: &Archive<D>,
+        peer: NodeId,
+        set: Set,
+        ids: &[u8],
+    ) {
         let Some(link) = self.links.get(&peer) else { return };
         if !link.rights.contains(Rights::RELAY) || self.paused {
             return;
@@ -269,7 +289,13 @@ impl Space {
         self.send_batch(host, peer, set, batch, true);
     }
 
-    fn readable_operation<D: Disk>(&self, host: &Host, store: &Archive<D>, who: &NodeId, id: &OpId) -> Option<Vec<u8>> {
+    fn readable_operation<D: Disk>(
+        &self,
+        host: &Host,
+        store: &Archive<D>,
+        who: &NodeId,
+        id: &OpId,
+    ) -> Option<Vec<u8>> {
         let operation = self.stored_operation(store, id)?;
         let rights = self.graph.rights(who, &operation.path, host.unix_ms());
         rights.contains(Rights::RELAY).then(|| operation.bytes().to_vec())
@@ -321,7 +347,13 @@ impl Space {
     }
 
     /// A session opened the space with a peer.
-    pub(crate) fn link_up<D: Disk>(&mut self, host: &mut Host, store: &Archive<D>, peer: NodeId, session: u64) {
+    pub(crate) fn link_up<D: Disk>(
+        &mut self,
+        host: &mut Host,
+        store: &Archive<D>,
+        peer: NodeId,
+        session: u64,
+    ) {
         self.links.insert(peer, Link::new(session, host.now));
         self.review_link(host, peer);
         self.compare(host, store, peer);
