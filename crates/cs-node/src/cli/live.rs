@@ -139,8 +139,11 @@ impl Live {
                 if bar.is_finished() {
                     bar.reset();
                 }
-                bar.set_message(text.to_owned());
-                bar.tick();
+                if news {
+                    bar.set_message(text.to_owned());
+                } else {
+                    bar.tick();
+                }
             }
             None if news => self.out.note(text),
             _ => {}

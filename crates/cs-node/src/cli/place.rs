@@ -45,6 +45,14 @@ pub(crate) fn to_join(home: &Home, dir: &Path) -> Result<String, Problem> {
         }
     };
     existing(&real, if missing.is_empty() { dir } else { at })?;
+    if let Some(first) = missing.last() {
+        // Only making it shows that it can be made: permissions do not tell all. It is made for good when it is joined.
+        let probe = real.join(first);
+        let made = std::fs::create_dir(&probe).and_then(|()| std::fs::remove_dir(&probe));
+        made.map_err(|error| {
+            unusable(dir, &format!("it cannot be made ({})", plain(&error)), "Choose another place for it.")
+        })?;
+    }
     let real = missing.iter().rev().fold(real, |path, name| path.join(name));
     apart(home, &real)?;
     text(&real)
@@ -131,6 +139,8 @@ mod tests {
         assert!(why(to_join(&home, &root.join("file/below"))).contains("not a directory"));
         assert!(why(to_join(&home, &root.join("dangling"))).contains("no such file"));
         assert!(to_join(&home, &root.join("missing")).is_ok());
+        assert!(why(to_join(&home, Path::new("/proc/missing"))).contains("it cannot be made"));
+        assert!(!root.join("missing").exists());
     }
 
     #[test]

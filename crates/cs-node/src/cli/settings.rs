@@ -7,7 +7,7 @@ use std::path::Path;
 
 use cs_node::api::{Problem, ProblemCode};
 use serde_json::json;
-use toml_edit::{Array, DocumentMut, Item, Table, Value};
+use toml_edit::{Array, DocumentMut, Item, Value};
 
 use crate::cli::args::ConfigCommand;
 use crate::cli::client::Client;
@@ -110,7 +110,12 @@ fn edit(text: &str, key: &str, values: Option<&[String]>) -> Result<String, Refu
     }
     let (table, name) = key.split_once('.').ok_or(Refused::UnknownKey)?;
     let mut document: DocumentMut = text.parse().map_err(|_| Refused::NotToml)?;
-    let table = document.entry(table).or_insert_with(|| Item::Table(Table::new()));
+    if !document.contains_key(table) && values.is_some() {
+        // At the end of the file: before its comments, a table would take them from where they belong.
+        let separator = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+        document = format!("{text}{separator}\n[{table}]\n").parse().map_err(|_| Refused::NotToml)?;
+    }
+    let Some(table) = document.get_mut(table) else { return Ok(document.to_string()) };
     let table = table.as_table_like_mut().ok_or(Refused::Unfit("`node` in the file is not a table"))?;
     let Some(values) = values else {
         table.remove(name);
@@ -187,7 +192,7 @@ mod tests {
     fn a_setting_that_was_not_there_is_added_and_taken_out_again() {
         let added = set(TEMPLATE, "node.lan", &["false"]).unwrap();
         assert!(!Config::parse(&added).unwrap().lan);
-        assert!(added.contains("# Settings of this node."));
+        assert_eq!(added, format!("{TEMPLATE}\n[node]\nlan = false\n"));
         let taken = edit(&added, "node.lan", None).unwrap();
         assert_eq!(Config::parse(&taken), Ok(Config::default()));
     }
