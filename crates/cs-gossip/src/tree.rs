@@ -265,7 +265,8 @@ impl Tree {
     fn wait(&self, members: &Membership) -> Duration {
         let slowest = members.links.values().filter(|link| link.active);
         let slowest = slowest.filter_map(|link| link.rtt.smoothed()).max().unwrap_or(MOST_WAIT / 8);
-        self.lateness.limit().unwrap_or(slowest * 8).clamp(slowest.max(LEAST_WAIT), MOST_WAIT)
+        // A neighbour slower than the longest wait does not lengthen it.
+        self.lateness.limit().unwrap_or(slowest * 8).clamp(slowest.clamp(LEAST_WAIT, MOST_WAIT), MOST_WAIT)
     }
 
     /// GOS-11: asks one of those who have it and were not asked yet: the one nearest to the publisher, which
