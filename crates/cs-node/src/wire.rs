@@ -342,3 +342,105 @@ pub(crate) fn split_pairs(bytes: &[u8]) -> impl Iterator<Item = ([u8; 32], [u8; 
 pub(crate) fn split_ids(bytes: &[u8]) -> impl Iterator<Item = [u8; 32]> + '_ {
     bytes.as_chunks::<32>().0.iter().copied()
 }
+
+#[cfg(test)]
+mod tests {
+    //! NODE-1, NODE-2, NODE-4.
+
+    use super::*;
+    use proptest::prelude::*;
+
+    fn messages() -> impl Strategy<Value = Message> {
+        let bytes = || proptest::collection::vec(any::<u8>(), 0..64);
+        let key = || any::<[u8; 32]>().prop_map(Key32);
+        let items = || proptest::collection::vec(bytes().prop_map(ByteVec::from), 0..4);
+        let set = || prop_oneof![Just(Set::Control), Just(Set::Operations)];
+        let addr = any::<([u8; 4], u16)>().prop_map(SocketAddr::from);
+        prop_oneof![
+            (any::<u16>(), proptest::collection::vec(addr, 0..MAX_ADDRS), 0..9usize)
+                .prop_map(|(version, addrs, n)| Message::Hello { version, addrs, tags: vec![7; 16 * n] }),
+            (key(), items()).prop_map(|(space, credentials)| Message::Open { space, credentials }),
+            (key(), set(), items(), any::<bool>()).prop_map(|(space, set, items, done)| Message::Answer {
+                space,
+                set,
+                items,
+                done
+            }),
+            (key(), set(), any::<u32>(), any::<bool>(), bytes()).prop_map(
+                |(space, set, session, initiator, body)| Message::Reconcile {
+                    space,
+                    set,
+                    session,
+                    initiator,
+                    body
+                }
+            ),
+            (key(), set(), 0..9usize).prop_map(|(space, set, n)| Message::Want {
+                space,
+                set,
+                ids: vec![1; 32 * n]
+            }),
+            (key(), key(), proptest::option::of(bytes())).prop_map(|(space, id, data)| Message::Chunk {
+                space,
+                id,
+                data
+            }),
+            (any::<[u8; 16]>(), any::<[u8; 32]>())
+                .prop_map(|(invitation, proof)| Message::Redeem { invitation, proof }),
+            (key(), ".{0,9}", items(), bytes()).prop_map(|(space, name, statements, proof)| {
+                Message::Welcome { space, name, statements, proof }
+            }),
+            Just(Message::Refused { why: Refusal::Used }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_message_survives_its_bytes_and_every_cut_or_extra_byte_is_refused(message in messages()) {
+            let bytes = message.to_bytes();
+            prop_assert_eq!(Message::from_bytes(&bytes), Ok(message));
+            for cut in 0..bytes.len() {
+                prop_assert_eq!(Message::from_bytes(&bytes[..cut]), Err(DecodeError::Malformed));
+            }
+            prop_assert_eq!(Message::from_bytes(&[&bytes[..], &[0]].concat()), Err(DecodeError::Leftover));
+        }
+
+        #[test]
+        fn any_bytes_are_a_message_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            if let Ok(message) = Message::from_bytes(&bytes) {
+                prop_assert_eq!(Message::from_bytes(&message.to_bytes()), Ok(message));
+            }
+        }
+    }
+
+    #[test]
+    fn lists_beyond_their_bound_or_of_broken_entries_are_refused() {
+        let want =
+            |len| Message::Want { space: Key32([0; 32]), set: Set::Control, ids: vec![0; len] }.to_bytes();
+        assert!(Message::from_bytes(&want(32 * MAX_IDS)).is_ok());
+        assert_eq!(Message::from_bytes(&want(32 * MAX_IDS + 32)), Err(DecodeError::TooMany));
+        assert_eq!(Message::from_bytes(&want(33)), Err(DecodeError::TooMany));
+        let hello = Message::Hello { version: 1, addrs: Vec::new(), tags: vec![0; 17] };
+        assert_eq!(Message::from_bytes(&hello.to_bytes()), Err(DecodeError::TooMany));
+    }
+
+    #[test]
+    fn a_field_of_a_later_version_is_skipped() {
+        let mut bytes = Message::Refused { why: Refusal::Used }.to_bytes();
+        // [12, [1]] with one more field in the inner array.
+        let inner = bytes.iter().rposition(|b| *b == 0x81).unwrap();
+        bytes[inner] = 0x82;
+        bytes.push(0x18);
+        bytes.push(0x2a);
+        assert_eq!(Message::from_bytes(&bytes), Ok(Message::Refused { why: Refusal::Used }));
+    }
+
+    #[test]
+    fn an_array_that_announces_more_than_it_has_allocates_nothing() {
+        // Open { space, credentials: [2^32 items…
+        let mut bytes = vec![0x82, 0x01, 0x82, 0x58, 0x20];
+        bytes.extend([0; 32]);
+        bytes.extend([0x9a, 0xff, 0xff, 0xff, 0xff]);
+        assert_eq!(Message::from_bytes(&bytes), Err(DecodeError::Malformed));
+    }
+}

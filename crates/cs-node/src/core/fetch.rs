@@ -191,3 +191,84 @@ impl Fetch {
         self.wanted.values().filter(|w| w.state == State::Parked).count()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! NODE-5.
+
+    use super::*;
+    use cs_identity::SecretKey;
+
+    const NOW: Duration = Duration::from_secs(1);
+
+    fn peer(n: u8) -> NodeId {
+        SecretKey::from_bytes([n; 32]).node_id()
+    }
+
+    fn version() -> OpId {
+        OpId::from_bytes([9; 32])
+    }
+
+    fn chunk(n: u8, len: u32) -> ChunkRef {
+        ChunkRef { id: [n; 32], len }
+    }
+
+    fn asked(asks: &Asks, of: NodeId) -> usize {
+        asks.iter().filter(|(p, _)| *p == of).map(|(_, pairs)| pairs.len()).sum()
+    }
+
+    #[test]
+    fn one_peer_is_asked_for_no_more_than_its_window_and_two_share_the_rest() {
+        let mut fetch = Fetch::default();
+        let chunks: Vec<ChunkRef> = (0..100).map(|n| chunk(n, 256 << 10)).collect();
+        fetch.want(version(), &chunks);
+        assert_eq!(asked(&fetch.assign(NOW, &[peer(1)]), peer(1)), 32, "8 MiB in chunks of 256 KiB");
+        assert!(fetch.assign(NOW, &[peer(1)]).is_empty());
+        assert_eq!(asked(&fetch.assign(NOW, &[peer(1), peer(2)]), peer(2)), 32);
+        assert!(fetch.arrived(&[0; 32]));
+        assert_eq!(asked(&fetch.assign(NOW, &[peer(1)]), peer(1)), 1, "what arrives makes room");
+    }
+
+    #[test]
+    fn nothing_is_asked_for_twice_and_nothing_unasked_is_taken() {
+        let mut fetch = Fetch::default();
+        fetch.want(version(), &[chunk(1, 10), chunk(1, 10)]);
+        assert_eq!(asked(&fetch.assign(NOW, &[peer(1)]), peer(1)), 1);
+        assert!(fetch.arrived(&[1; 32]));
+        assert!(!fetch.arrived(&[1; 32]), "it came already");
+        assert!(!fetch.arrived(&[2; 32]), "nobody asked");
+        assert_eq!(fetch.bytes(), 0);
+    }
+
+    #[test]
+    fn a_refusal_a_silence_and_a_departure_each_ask_somebody_else() {
+        let mut fetch = Fetch::default();
+        fetch.want(version(), &[chunk(1, 10)]);
+        let both = [peer(1), peer(2)];
+        let (first, _) = fetch.assign(NOW, &both)[0];
+        fetch.refused(first, &[1; 32]);
+        let (second, _) = fetch.assign(NOW, &both)[0];
+        assert_ne!(first, second);
+        assert_eq!(fetch.expire(NOW), Some(NOW + PATIENCE));
+        assert_eq!(fetch.expire(NOW + PATIENCE), None);
+        assert_eq!(asked(&fetch.assign(NOW, &[second]), second), 1, "after the silence it is asked again");
+        fetch.peer_gone(second);
+        assert_eq!(asked(&fetch.assign(NOW, &[second]), second), 1);
+    }
+
+    #[test]
+    fn what_nobody_has_is_parked_until_something_changes() {
+        let mut fetch = Fetch::default();
+        fetch.want(version(), &[chunk(1, 10)]);
+        for _ in 0..ROUNDS {
+            if fetch.assign(NOW, &[peer(1)]).is_empty() {
+                break;
+            }
+            fetch.refused(peer(1), &[1; 32]);
+        }
+        assert!(fetch.assign(NOW, &[peer(1)]).is_empty());
+        assert_eq!(fetch.parked(), 1);
+        fetch.retry();
+        assert_eq!(asked(&fetch.assign(NOW, &[peer(2)]), peer(2)), 1);
+    }
+}

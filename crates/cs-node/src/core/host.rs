@@ -15,13 +15,15 @@ pub type Entropy = Box<dyn FnMut() -> [u8; 32] + Send>;
 /// Claimed times further ahead of this node's clock than this do not move it.
 const MAX_AHEAD_MS: u64 = 24 * 60 * 60 * 1000;
 
+const NS_PER_MS: i128 = 1_000_000;
+
 pub(crate) struct Host {
     pub(crate) secret: SecretKey,
     pub(crate) me: NodeId,
     pub(crate) now: Duration,
     entropy: Entropy,
-    /// Unix milliseconds at `now` zero.
-    epoch_unix_ms: i64,
+    /// Unix nanoseconds at `now` zero: to the nanosecond, so that the wall clock does not depend on where `now` began.
+    epoch_unix_ns: i128,
     /// Hybrid clock: the highest value given out or seen.
     clock: u64,
     pub(crate) outbox: VecDeque<Output>,
@@ -30,18 +32,19 @@ pub(crate) struct Host {
 impl Host {
     pub(crate) fn new(secret: SecretKey, now: Duration, unix_ms: u64, entropy: Entropy) -> Self {
         let me = secret.node_id();
-        let mut host = Self { secret, me, now, entropy, epoch_unix_ms: 0, clock: 0, outbox: VecDeque::new() };
+        let mut host = Self { secret, me, now, entropy, epoch_unix_ns: 0, clock: 0, outbox: VecDeque::new() };
         host.set_wall_clock(unix_ms);
         host
     }
 
     pub(crate) fn set_wall_clock(&mut self, unix_ms: u64) {
-        self.epoch_unix_ms = unix_ms as i64 - self.now.as_millis() as i64;
+        self.epoch_unix_ns = i128::from(unix_ms) * NS_PER_MS - self.now.as_nanos() as i128;
     }
 
     /// Unix time in milliseconds.
     pub(crate) fn unix_ms(&self) -> u64 {
-        (self.epoch_unix_ms + self.now.as_millis() as i64).max(0) as u64
+        let unix_ms = (self.epoch_unix_ns + self.now.as_nanos() as i128) / NS_PER_MS;
+        u64::try_from(unix_ms.max(0)).unwrap_or(u64::MAX)
     }
 
     /// The next value of the hybrid clock: Unix milliseconds << 16, and never twice the same.

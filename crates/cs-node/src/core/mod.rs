@@ -285,7 +285,7 @@ impl<D: Disk> NodeCore<D> {
 
     fn to_dht(&mut self, from: NodeId, input: cs_dht::Input<'_>) -> Result<(), PeerFault> {
         let done = self.discovery.dht.handle_input(self.host.now, input);
-        done.map_err(|_| PeerFault { peer: from, what: "a DHT message that no honest peer sends" })
+        done.map_err(|fault| PeerFault { peer: from, what: dht_fault_text(fault) })
     }
 
     /// Somebody who may have what a join looks for: it is asked at once if it is connected, and dialled if not.
@@ -370,6 +370,18 @@ impl<D: Disk> NodeCore<D> {
     /// The directory in which a space lives here, for programs that embed a node.
     pub fn folder_of(&self, id: &SpaceId) -> Option<&PathBuf> {
         self.spaces.get(id)?.files.dir.as_ref()
+    }
+}
+
+fn dht_fault_text(fault: cs_dht::PeerFault) -> &'static str {
+    match fault {
+        cs_dht::PeerFault::Malformed(_) => "a DHT message that does not decode",
+        cs_dht::PeerFault::WrongSender => "a DHT answer to what another node was asked",
+        cs_dht::PeerFault::WrongReply => "a DHT answer to another question",
+        cs_dht::PeerFault::NamesItself => "a DHT answer that names its sender or its receiver",
+        cs_dht::PeerFault::WrongKey | cs_dht::PeerFault::BadSignature => "a DHT record of another key or signer",
+        cs_dht::PeerFault::Expired | cs_dht::PeerFault::FromTheFuture => "a DHT record whose time is wrong",
+        _ => "a DHT message that no honest peer sends",
     }
 }
 

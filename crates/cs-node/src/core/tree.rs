@@ -188,3 +188,93 @@ fn weight(node: &Node) -> Totals {
         _ => Totals::default(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! NODE-9.
+
+    use super::*;
+    use crate::folder::ChunkList;
+    use cs_identity::SecretKey;
+
+    fn path(text: &str) -> RelPath {
+        RelPath::new(text).unwrap()
+    }
+
+    fn id(n: u8) -> OpId {
+        OpId::from_bytes([n; 32])
+    }
+
+    fn file(size: u64) -> Content {
+        Content::File { size, exec: false, mtime_ns: 0, chunks: ChunkList::Inline(Vec::new()) }
+    }
+
+    fn head(n: u8, clock: u64, content: Content) -> Head {
+        Head { id: id(n), author: SecretKey::from_bytes([n; 32]).node_id(), clock, content }
+    }
+
+    #[test]
+    fn a_version_supersedes_what_it_names_and_nothing_else() {
+        let (mut tree, at) = (Tree::default(), path("a"));
+        tree.add(&at, &[], head(1, 1, file(1)));
+        tree.add(&at, &[id(1)], head(2, 2, file(2)));
+        assert_eq!(tree.node(&at).unwrap().winning(), [id(2)]);
+        assert!(tree.conflicts().is_empty());
+        tree.add(&at, &[id(1)], head(3, 3, file(3)));
+        let node = tree.node(&at).unwrap();
+        assert_eq!(node.winning(), [id(3)], "the newest lies in the folder");
+        assert_eq!(node.losers().map(|h| h.id).collect::<Vec<_>>(), [id(2)], "and the other stays visible");
+        tree.add(&at, &[id(2), id(3)], head(4, 4, file(2)));
+        assert!(tree.conflicts().is_empty());
+    }
+
+    #[test]
+    fn an_edit_survives_a_concurrent_deletion_that_is_newer() {
+        let (mut tree, at) = (Tree::default(), path("a"));
+        tree.add(&at, &[], head(1, 1, file(1)));
+        tree.add(&at, &[id(1)], head(2, 2, file(2)));
+        tree.add(&at, &[id(1)], head(3, 9, Content::Deleted));
+        let node = tree.node(&at).unwrap();
+        assert_eq!(node.winner().unwrap().id, id(2));
+        assert_eq!(node.winning(), [id(2), id(3)], "the next edit supersedes the deletion too");
+        assert!(!node.in_conflict(), "there is nothing to choose");
+    }
+
+    #[test]
+    fn the_same_edit_made_twice_is_no_conflict() {
+        let (mut tree, at) = (Tree::default(), path("a"));
+        tree.add(&at, &[], head(1, 1, file(5)));
+        tree.add(&at, &[], head(2, 2, file(5)));
+        assert!(tree.conflicts().is_empty());
+        assert_eq!(tree.node(&at).unwrap().winning(), [id(1), id(2)]);
+    }
+
+    #[test]
+    fn an_operation_that_does_not_count_is_transparent() {
+        let (mut tree, at) = (Tree::default(), path("a"));
+        tree.add(&at, &[], head(1, 1, file(1)));
+        tree.pass_over(id(2), &[id(1)]);
+        assert_eq!(tree.node(&at).unwrap().winning(), [id(1)], "it supersedes nothing itself");
+        tree.add(&at, &[id(2)], head(3, 3, file(3)));
+        assert_eq!(
+            tree.node(&at).unwrap().winning(),
+            [id(3)],
+            "what names it supersedes what stood behind it"
+        );
+    }
+
+    #[test]
+    fn totals_and_sets_follow_every_change() {
+        let (mut tree, at) = (Tree::default(), path("a"));
+        tree.add(&at, &[], head(1, 1, file(7)));
+        assert_eq!(tree.totals(), Totals { files: 1, bytes: 7 });
+        assert!(tree.unsettled().contains(&at));
+        tree.set_on_disk(&at, vec![id(1)]);
+        assert!(tree.unsettled().is_empty());
+        tree.add(&at, &[id(1)], head(2, 2, Content::Deleted));
+        assert_eq!(tree.totals(), Totals::default());
+        assert!(tree.unsettled().contains(&at), "the file is still to be removed");
+        tree.set_on_disk(&at, vec![id(2)]);
+        assert!(tree.unsettled().is_empty());
+    }
+}

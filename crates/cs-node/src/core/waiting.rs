@@ -51,3 +51,34 @@ impl Waiting {
         self.held.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! NODE-10.
+
+    use super::*;
+
+    fn id(n: u8) -> OpId {
+        OpId::from_bytes([n; 32])
+    }
+
+    #[test]
+    fn what_waits_is_released_once_by_what_it_waited_for() {
+        let mut waiting = Waiting::default();
+        assert!(waiting.hold(id(1), vec![1], id(9)));
+        assert!(waiting.hold(id(2), vec![2], id(9)));
+        assert!(waiting.hold(id(1), vec![1], id(9)), "twice is once");
+        assert_eq!(waiting.release(&id(8)), Vec::<Vec<u8>>::new());
+        assert_eq!(waiting.release(&id(9)), [vec![1], vec![2]]);
+        assert_eq!(waiting.release(&id(9)), Vec::<Vec<u8>>::new());
+        assert_eq!((waiting.len(), waiting.bytes), (0, 0));
+    }
+
+    #[test]
+    fn no_more_than_the_bounds_is_held() {
+        let mut waiting = Waiting::default();
+        assert!(waiting.hold(id(1), vec![0; MAX_BYTES], id(9)));
+        assert!(!waiting.hold(id(2), vec![0], id(9)));
+        assert!(!waiting.contains(&id(2)));
+    }
+}
