@@ -96,7 +96,8 @@ impl Handle {
     /// The [`Problem`] that the node answers with, or [`ProblemCode::NotRunning`] when it has ended.
     pub async fn ask(&self, request: Request) -> Result<Reply, Problem> {
         let (sender, answer) = oneshot::channel();
-        let gone = || Problem::new(ProblemCode::NotRunning, "The node has ended.", "Start it again: `cosync up`.");
+        let gone =
+            || Problem::new(ProblemCode::NotRunning, "The node has ended.", "Start it again: `cosync up`.");
         self.asked.send((request, sender)).await.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
@@ -283,7 +284,9 @@ impl Driver {
                 self.input(Input::RpcResponse { rpc, from, bytes: &bytes });
             }
             Arrived::Rpc { rpc, answer: None, .. } => self.input(Input::RpcFailed { rpc }),
-            Arrived::Lan(lan::Heard { peer, addrs, codes }) => self.input(Input::LanPeer { peer, addrs, codes }),
+            Arrived::Lan(lan::Heard { peer, addrs, codes }) => {
+                self.input(Input::LanPeer { peer, addrs, codes })
+            }
         }
     }
 
@@ -396,7 +399,8 @@ impl Driver {
 
     fn is_behind(&self, peer: &NodeId) -> bool {
         let session = self.sessions.values().find(|(_, p)| p == peer);
-        self.waiting_reads.contains_key(peer) || session.is_some_and(|(s, _)| self.endpoint.queued(*s) > SEND_BACKLOG)
+        self.waiting_reads.contains_key(peer)
+            || session.is_some_and(|(s, _)| self.endpoint.queued(*s) > SEND_BACKLOG)
     }
 
     fn read_for_those_who_caught_up(&mut self) {
@@ -420,4 +424,3 @@ fn random() -> [u8; 32] {
     getrandom::fill(&mut bytes).expect("the operating system has random bytes");
     bytes
 }
-

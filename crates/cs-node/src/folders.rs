@@ -13,7 +13,8 @@ use crate::agent::{Agent, failed};
 use crate::clock::unix_ms;
 use crate::core::{FolderCommand, FolderEvent};
 use crate::folder::{
-    ChunkKey, Debounce, DirVfs, Dirty, Folder, FolderError, Index, Options, Retention, VfsError, WatchError, Watcher,
+    ChunkKey, Debounce, DirVfs, Dirty, Folder, FolderError, Index, Options, Retention, VfsError, WatchError,
+    Watcher,
 };
 use crate::home::Home;
 

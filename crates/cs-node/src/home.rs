@@ -20,7 +20,8 @@ impl Home {
     /// # Errors
     /// When there is neither, nor a home directory to put it in.
     pub fn find(given: Option<PathBuf>) -> io::Result<Self> {
-        let named = given.or_else(|| std::env::var_os("COSYNC_HOME").filter(|v| !v.is_empty()).map(PathBuf::from));
+        let named =
+            given.or_else(|| std::env::var_os("COSYNC_HOME").filter(|v| !v.is_empty()).map(PathBuf::from));
         if let Some(path) = named {
             return Ok(Self(std::path::absolute(path)?));
         }

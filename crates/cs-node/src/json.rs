@@ -30,9 +30,12 @@ pub(crate) fn to_document(value: &serde_json::Value) -> Option<Value> {
             None => Scalar::Float(Float::new(number.as_f64()?)?),
         }),
         serde_json::Value::String(s) => Value::Scalar(Scalar::String(s.as_str().into())),
-        serde_json::Value::Array(items) => Value::Array(items.iter().map(to_document).collect::<Option<_>>()?),
+        serde_json::Value::Array(items) => {
+            Value::Array(items.iter().map(to_document).collect::<Option<_>>()?)
+        }
         serde_json::Value::Object(members) => {
-            let member = |(key, value): (&String, &serde_json::Value)| Some((key.clone(), to_document(value)?));
+            let member =
+                |(key, value): (&String, &serde_json::Value)| Some((key.clone(), to_document(value)?));
             Value::Object(members.iter().map(member).collect::<Option<_>>()?)
         }
     })

@@ -62,5 +62,8 @@ fn hex(code: &[u8; 8]) -> String {
 
 fn unhex(text: &[u8]) -> Vec<[u8; 8]> {
     let digits = text.as_chunks::<16>().0.iter().take(MAX_CODES);
-    digits.filter_map(|d| u64::from_str_radix(std::str::from_utf8(d).ok()?, 16).ok()).map(u64::to_be_bytes).collect()
+    digits
+        .filter_map(|d| u64::from_str_radix(std::str::from_utf8(d).ok()?, 16).ok())
+        .map(u64::to_be_bytes)
+        .collect()
 }

@@ -10,6 +10,7 @@ mod folders;
 mod home;
 pub mod http;
 mod json;
+mod lan;
 pub mod ticket;
 pub mod wire;
 

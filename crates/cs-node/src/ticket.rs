@@ -30,7 +30,10 @@ pub struct Ticket {
 
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ticket").field("inviter", &self.inviter).field("addrs", &self.addrs).finish_non_exhaustive()
+        f.debug_struct("Ticket")
+            .field("inviter", &self.inviter)
+            .field("addrs", &self.addrs)
+            .finish_non_exhaustive()
     }
 }
 
@@ -152,7 +155,8 @@ impl FromStr for Ticket {
             return Err(TicketError::Newer);
         }
         let body: Body = minicbor::decode(body).map_err(|_| TicketError::Damaged)?;
-        let bootstrap = body.bootstrap.iter().map(|k| Ok((node(&k.id)?, k.addr))).collect::<Result<_, _>>()?;
+        let bootstrap =
+            body.bootstrap.iter().map(|k| Ok((node(&k.id)?, k.addr))).collect::<Result<_, _>>()?;
         Ok(Self { inviter: node(&body.inviter)?, secret: body.secret, addrs: body.addrs, bootstrap })
     }
 }
@@ -180,7 +184,12 @@ mod tests {
         let text = ticket().to_string();
         assert_eq!(text.parse(), Ok(ticket()));
         assert_eq!(text.to_uppercase().parse(), Ok(ticket()));
-        let broken: String = text.chars().enumerate().flat_map(|(i, c)| [(i == 40).then_some('\n'), Some(c)]).flatten().collect();
+        let broken: String = text
+            .chars()
+            .enumerate()
+            .flat_map(|(i, c)| [(i == 40).then_some('\n'), Some(c)])
+            .flatten()
+            .collect();
         assert_eq!(broken.parse(), Ok(ticket()));
     }
 

@@ -152,6 +152,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Watch four nodes on this machine keep a folder in sync through edits, conflicts and a crash
+    Demo(Demo),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -232,6 +234,16 @@ pub(crate) struct Up {
     pub(crate) detached: bool,
     #[command(flatten)]
     pub(crate) node: Node,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Demo {
+    /// Leave the folders, states and logs of the nodes for a look
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Plant a fault in this step, and see its check fail
+    #[arg(long, value_name = "STEP")]
+    pub(crate) plant: Option<usize>,
 }
 
 #[derive(Debug, ClapArgs)]

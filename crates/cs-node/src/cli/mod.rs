@@ -3,6 +3,7 @@
 mod args;
 mod background;
 mod client;
+mod demo;
 mod foreground;
 mod invited;
 mod live;
@@ -91,6 +92,7 @@ async fn dispatch(command: Command, client: &Client) -> Result<(), Problem> {
         Command::Down => background::down(client).await,
         Command::Id => settings::id(client),
         Command::Config { command } => settings::run(client, command),
+        Command::Demo(demo) => demo::run(client.out, demo).await,
         other => ask(client, other).await,
     }
 }
@@ -142,7 +144,7 @@ async fn ask(client: &Client, command: Command) -> Result<(), Problem> {
         Command::Share(_) | Command::Join(_) | Command::Up(_) | Command::Down | Command::Id => {
             unreachable!("taken before")
         }
-        Command::Config { .. } | Command::Completions { .. } => unreachable!("taken before"),
+        Command::Config { .. } | Command::Demo(_) | Command::Completions { .. } => unreachable!("taken before"),
     };
     let reply = client.ask(request).await?;
     refuse_nothing(&reply, asked_for)?;
