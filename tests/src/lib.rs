@@ -1,4 +1,5 @@
-//! The simulator and the laws, for the tests of this package.
+//! The simulator, the laws and real nodes, for the tests of this package.
 
 pub mod laws;
+pub mod real;
 pub mod sim;
