@@ -209,7 +209,7 @@ impl World {
         loop {
             self.run_for(wait)?;
             wait = (wait * 5 / 4).min(Duration::from_secs(5));
-            self.decide_deletions();
+            self.decide();
             let Some(difference) = self.difference() else { break };
             if self.now() >= begun_at + limit {
                 return Err(Violation::Diverged(difference));
@@ -220,8 +220,12 @@ impl World {
         Ok(self.now() - begun_at)
     }
 
-    fn decide_deletions(&mut self) {
+    /// What a person would do: spaces are taken up again, and deletions agreed to.
+    fn decide(&mut self) {
         for node in 0..self.len() {
+            if self.spaces(node).iter().any(|space| space.state == SpaceState::Paused) {
+                self.ask_now(node, Request::Resume { space: None });
+            }
             let held = self.spaces(node).into_iter().filter(|space| space.held_deletions > 0);
             for space in held.collect::<Vec<_>>() {
                 self.ask_now(node, Request::Deletions { space: Some(space.id), accept: true });

@@ -123,8 +123,9 @@ impl World {
         self.machines[node].skew_ms = skew_ms;
     }
 
-    /// The disk of the state directory takes no more than `spare` bytes more, or again as much as is wanted.
+    /// The disk of the state directory takes nothing more, or again as much as is wanted.
     pub fn fill_disk(&mut self, node: usize, full: bool) {
+        self.machines[node].disk_is_full = full;
         // A capacity below what is there already refuses every growth.
         self.machines[node].disk.set_capacity(full.then_some(0));
     }

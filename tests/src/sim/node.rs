@@ -33,6 +33,8 @@ pub(crate) struct Machine {
     pub(crate) asleep_since: Option<Duration>,
     /// A start is planned: while none is, a machine that is down stays down.
     pub(crate) boot_planned: bool,
+    /// The disk of the state directory takes nothing more.
+    pub(crate) disk_is_full: bool,
 }
 
 /// A running process.
@@ -68,6 +70,7 @@ impl Machine {
             process: None,
             asleep_since: None,
             boot_planned: false,
+            disk_is_full: false,
         }
     }
 

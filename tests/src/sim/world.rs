@@ -6,9 +6,11 @@ use crate::sim::happening::{Agenda, Happening};
 use crate::sim::network::{Network, Weather};
 use crate::sim::node::Machine;
 use cs_dht::Contact;
-use cs_identity::NodeId;
+use cs_identity::{NodeId, SecretKey};
 use cs_node::api::{Problem, Reply, Request};
 use cs_node::core::{CommandId, Event, Input, Output};
+use cs_store::MemDisk;
+use cs_transport::wire::Lane;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -31,7 +33,6 @@ pub struct World {
     pub(crate) chance: Chance,
     pub(crate) network: Network,
     pub(crate) machines: Vec<Machine>,
-    pub(crate) places: BTreeMap<NodeId, usize>,
     pub(crate) addresses: BTreeMap<SocketAddr, usize>,
     answers: BTreeMap<(usize, CommandId), Result<Reply, Problem>>,
     /// Commands asked and not answered, with the life that they were asked in.
@@ -68,7 +69,6 @@ impl World {
             agenda: Agenda::default(),
             chance: Chance::new(seed, "world"),
             network: Network::new(seed, weather),
-            places: machines.iter().enumerate().map(|(place, machine)| (machine.id, place)).collect(),
             addresses: machines.iter().enumerate().map(|(place, machine)| (machine.addr, place)).collect(),
             machines,
             answers: BTreeMap::new(),
@@ -110,6 +110,27 @@ impl World {
     #[must_use]
     pub fn id(&self, node: usize) -> NodeId {
         self.machines[node].id
+    }
+
+    /// A machine's key, for those who play it.
+    #[must_use]
+    pub fn secret(&self, node: usize) -> &SecretKey {
+        &self.machines[node].secret
+    }
+
+    /// The disk of a machine's state directory.
+    #[must_use]
+    pub fn disk(&self, node: usize) -> MemDisk {
+        self.machines[node].disk.clone()
+    }
+
+    /// As `from`: says something to `to` that its own program would not say. `false` when there is no session.
+    pub fn inject(&mut self, from: usize, to: usize, bytes: Vec<u8>) -> bool {
+        let session = self.network.between(from, to);
+        if let Some(session) = session {
+            self.send(from, session, Lane::Normal, bytes);
+        }
+        session.is_some()
     }
 
     /// What the nodes reported since the last call.
@@ -232,6 +253,11 @@ impl World {
                 self.carry_out(node);
                 self.schedule(node);
                 self.check_ledger(node);
+            }
+            // On a full disk a node cannot start; somebody makes room and tries again.
+            Err(error) if self.machines[node].disk_is_full => {
+                self.tell(|| format!("n{node} cannot start: {error}"));
+                self.start_after(node, Duration::from_secs(5));
             }
             Err(error) => self.blame(Violation::Unopenable { node, error }),
         }
