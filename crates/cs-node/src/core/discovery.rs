@@ -30,6 +30,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Own records are renewed this often.
 const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(20 * 60);
 
+/// While no node of the DHT is known, announcing is tried again this often.
+const ANNOUNCE_RETRY: Duration = Duration::from_secs(30);
+
 /// And stay good for this long.
 const RECORD_LIFETIME_MS: u64 = 2 * 60 * 60 * 1000;
 
@@ -132,7 +135,13 @@ impl Discovery {
     }
 
     /// Who shall be connected. The others are left alone.
-    pub(crate) fn want(&mut self, wanted: BTreeSet<NodeId>) {
+    pub(crate) fn want<D: Disk>(&mut self, store: &mut Archive<D>, wanted: BTreeSet<NodeId>) {
+        for peer in wanted.difference(&self.wanted) {
+            // Heard before it was wanted, as of a device that has just joined: a restart must not forget it.
+            if let Some(known) = self.known.get(peer).filter(|known| !known.addrs.is_empty()) {
+                keep_addrs(store, peer, &known.addrs);
+            }
+        }
         self.wanted = wanted;
     }
 
@@ -154,8 +163,7 @@ impl Discovery {
         known.wait = Duration::ZERO;
         known.next_at = host.now;
         if self.wanted.contains(&peer) {
-            let bytes = minicbor::to_vec(&known.addrs).expect("writing to a vector cannot fail");
-            store.put_local(&[PEER, peer.as_bytes()].concat(), &bytes);
+            keep_addrs(store, &peer, &known.addrs);
         }
     }
 
@@ -231,14 +239,15 @@ impl Discovery {
         self.dht.handle_timeout(host.now);
         self.dial_wanted(host);
         if self.announce_at <= host.now {
-            self.announce_at = host.now + ANNOUNCE_INTERVAL;
-            self.announce(host);
+            let announced = self.announce(host);
+            self.announce_at = host.now + if announced { ANNOUNCE_INTERVAL } else { ANNOUNCE_RETRY };
         }
-        if (offered.is_empty() && sought.is_empty()) || self.dht.contacts().is_empty() {
-            self.codes_at = (!offered.is_empty() || !sought.is_empty()).then_some(host.now + CODE_INTERVAL);
-        } else if self.codes_at.is_none_or(|at| at <= host.now) {
-            self.codes_at = Some(host.now + CODE_INTERVAL);
-            self.meet(host, offered, sought);
+        if self.codes_at.is_some_and(|at| at <= host.now) {
+            let wanted = !offered.is_empty() || !sought.is_empty();
+            self.codes_at = wanted.then_some(host.now + CODE_INTERVAL);
+            if wanted && !self.dht.contacts().is_empty() {
+                self.meet(host, offered, sought);
+            }
         }
         if self.save_at <= host.now {
             self.save_at = host.now + SAVE_INTERVAL;
@@ -275,11 +284,12 @@ impl Discovery {
         }
     }
 
-    fn announce(&mut self, host: &mut Host) {
+    /// `false` when there is nobody to tell yet: peers that only ask here fill the table without a bootstrap.
+    fn announce(&mut self, host: &mut Host) -> bool {
         let (seq, expires_unix_ms) = (host.unix_ms(), host.unix_ms() + RECORD_LIFETIME_MS);
         let addrs: Vec<SocketAddr> = self.addrs.iter().take(cs_dht::wire::MAX_ADDRS).copied().collect();
         if addrs.is_empty() {
-            return;
+            return true;
         }
         let record = PeerRecord {
             id: host.me,
@@ -289,8 +299,7 @@ impl Discovery {
             expires_unix_ms,
             extensions: Default::default(),
         };
-        // The table may be full of own records; the next round tries again.
-        let _ = self.dht.announce(host.now, Signed::sign(&host.secret, record));
+        self.dht.announce(host.now, Signed::sign(&host.secret, record)).is_ok()
     }
 
     fn provide(&mut self, host: &mut Host, key: [u8; 32], addrs: &[SocketAddr]) {
@@ -434,6 +443,11 @@ fn set_network_config<D: Disk>(
         // One that has expired, or whose authority is not among the bootstrap nodes any more, is not taken.
         let _ = dht.set_network_config(host.now, config);
     }
+}
+
+fn keep_addrs<D: Disk>(store: &mut Archive<D>, peer: &NodeId, addrs: &[SocketAddr]) {
+    let bytes = minicbor::to_vec(addrs).expect("writing to a vector cannot fail");
+    store.put_local(&[PEER, peer.as_bytes()].concat(), &bytes);
 }
 
 fn load_contacts<D: Disk>(store: &Archive<D>) -> Vec<Contact> {

@@ -270,7 +270,8 @@ impl<D: Disk> NodeCore<D> {
             self.statements_seen = statements;
             let members = self.spaces.values().filter(|s| !s.paused).flat_map(|s| s.graph.members());
             let me = self.host.me;
-            self.discovery.want(members.map(|(who, _)| who).filter(|who| *who != me).collect());
+            let wanted = members.map(|(who, _)| who).filter(|who| *who != me).collect();
+            self.discovery.want(&mut self.store, wanted);
             self.discovery.announce_soon(self.host.now);
         }
         for found in self.discovery.drain(&mut self.host, &mut self.store) {
@@ -379,7 +380,11 @@ fn dht_fault_text(fault: cs_dht::PeerFault) -> &'static str {
         cs_dht::PeerFault::WrongSender => "a DHT answer to what another node was asked",
         cs_dht::PeerFault::WrongReply => "a DHT answer to another question",
         cs_dht::PeerFault::NamesItself => "a DHT answer that names its sender or its receiver",
-        cs_dht::PeerFault::WrongKey | cs_dht::PeerFault::BadSignature => "a DHT record of another key or signer",
+        cs_dht::PeerFault::Amplified => "a DHT answer that is larger than its question",
+        cs_dht::PeerFault::NarrowAddress => "a DHT answer with an address that its sender cannot know",
+        cs_dht::PeerFault::WrongKey | cs_dht::PeerFault::BadSignature => {
+            "a DHT record of another key or signer"
+        }
         cs_dht::PeerFault::Expired | cs_dht::PeerFault::FromTheFuture => "a DHT record whose time is wrong",
         _ => "a DHT message that no honest peer sends",
     }
