@@ -36,8 +36,7 @@ pub(crate) fn world_of(seed: u64, accesses: &[Access]) -> (World, String) {
     let mut world = World::new(seed, accesses.len() + 1, Weather::default());
     world.run_for(3 * SECOND).unwrap();
     put(&mut world, 0, "a/first", b"hello");
-    let request =
-        Request::Share { folder: "/d".into(), name: None, access: Access::Write, expires_s: 3_600 };
+    let request = Request::Share { folder: "/d".into(), name: None, access: Access::Write, expires_s: 3_600 };
     let Reply::Invited(shared) = world.ask(0, request).unwrap().unwrap() else { panic!("no invitation") };
     for (place, access) in accesses.iter().enumerate() {
         let invited = invite(&mut world, 0, *access);
@@ -54,6 +53,7 @@ fn conflicts(world: &mut World, node: usize) -> Vec<cs_node::api::Conflict> {
     conflicts
 }
 
+/// NODE-2, NODE-3, NODE-6.
 #[test]
 fn two_nodes_hold_the_same_folder_after_one_invitation() {
     let (mut world, _) = world_of(1, &[Access::Write]);
@@ -94,6 +94,7 @@ fn a_concurrent_edit_is_a_conflict_on_both_sides_until_somebody_resolves_it() {
     }
 }
 
+/// NODE-8.
 #[test]
 fn what_both_sides_did_offline_is_on_both_sides_afterwards() {
     let (mut world, space) = world_of(4, &[Access::Write]);
@@ -142,6 +143,7 @@ fn a_reader_keeps_its_edits_to_itself() {
     assert_eq!(world.spaces(1)[0].access, "read");
 }
 
+/// NODE-3.
 #[test]
 fn the_revoked_read_nothing_new() {
     let (mut world, space) = world_of(7, &[Access::Write, Access::Write]);
@@ -213,6 +215,7 @@ fn an_inviter_that_has_moved_is_found_by_the_dht() {
     assert_eq!(file(&world, 4, "a").unwrap(), b"hello");
 }
 
+/// NODE-7.
 #[test]
 fn a_short_code_is_met_in_the_dht() {
     // The joiner was never told of anybody but the bootstrap node.
@@ -227,6 +230,7 @@ fn a_short_code_is_met_in_the_dht() {
     assert_eq!(file(&world, 3, "a").unwrap(), b"hello");
 }
 
+/// NODE-7.
 #[test]
 fn a_wrong_guess_burns_a_code() {
     let mut world = World::new(13, 4, Weather::default());
@@ -246,6 +250,7 @@ fn a_wrong_guess_burns_a_code() {
     assert!(world.spaces(3).is_empty());
 }
 
+/// NODE-11.
 #[test]
 fn a_put_on_a_full_disk_is_refused_and_one_that_was_acknowledged_survives_the_power_cut() {
     let (mut world, space) = world_of(14, &[Access::Write]);

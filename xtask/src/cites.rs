@@ -15,8 +15,8 @@ const SERIES: &[(&str, &str)] = &[
     ("REC", "cs-gossip"),
     ("CRDT", "cs-crdt"),
     ("STORE", "cs-store"),
-    ("EC", "cs-erasure"),
-    ("SHARD", "cs-shard"),
+    ("ERA", "cs-erasure"),
+    ("SHA", "cs-shard"),
     ("NODE", "cs-node"),
 ];
 

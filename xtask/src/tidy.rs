@@ -16,11 +16,8 @@ const MANY_FILE_LINES: usize = 600;
 /// `lib.rs` holds attributes, modules and re-exports.
 const MAX_LIB_LINES: usize = 80;
 
-/// Crates without a protocol: nothing of theirs is sent or kept in a format of their own.
-const WITHOUT_PROTOCOL: &[&str] = &["cs-erasure", "cs-shard"];
-
 /// Where `unsafe` may stand, as prefixes of paths: the two kernel modules.
-const KERNELS: &[&str] = &["crates/cs-erasure/src/simd", "crates/cs-gossip/src/reconcile/clmul"];
+const KERNELS: &[&str] = &["crates/cs-erasure/src/kernel", "crates/cs-gossip/src/reconcile/clmul"];
 
 /// Words that name nothing.
 const EMPTY_WORDS: &[&str] = &["manager", "helper", "helpers", "util", "utils", "common"];
@@ -75,9 +72,7 @@ fn documents(tree: &Tree, findings: &mut Vec<Finding>) {
         must("README.md");
         must("CHANGELOG.md");
         must("tests/it/main.rs");
-        if !WITHOUT_PROTOCOL.contains(&name) {
-            must("PROTOCOL.md");
-        }
+        must("PROTOCOL.md");
         let examples = format!("crates/{name}/examples/");
         if !tree.files.keys().any(|path| path.starts_with(&examples)) {
             findings.push(Finding::refused(&examples, 0, "has no example"));

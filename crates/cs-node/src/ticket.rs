@@ -167,6 +167,8 @@ fn node(bytes: &[u8; 32]) -> Result<NodeId, TicketError> {
 
 #[cfg(test)]
 mod tests {
+    //! NODE-6.
+
     use super::*;
     use cs_identity::SecretKey;
 

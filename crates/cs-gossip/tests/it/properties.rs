@@ -169,7 +169,11 @@ proptest! {
 
     /// REC-12: messages of the right form in any order neither panic nor change a session that refuses them.
     #[test]
-    fn any_messages_from_anyone_leave_a_session_in_order(messages in vec(reconcile_message(), 1..12), ours in set(), initiate: bool) {
+    fn any_messages_from_anyone_leave_a_session_in_order(
+        messages in vec(reconcile_message(), 1..12),
+        ours in set(),
+        initiate: bool,
+    ) {
         let index: Index = ours.into_iter().collect();
         let mut session = if initiate {
             reconcile::Session::initiate(LEAN, &index, [1; 32])

@@ -115,7 +115,11 @@ proptest! {
     }
 
     #[test]
-    fn numbers_areas_and_paths_keep_the_laws(number in any::<u64>(), area in area(), noise in prop::collection::vec(any::<u8>(), 0..12)) {
+    fn numbers_areas_and_paths_keep_the_laws(
+        number in any::<u64>(),
+        area in area(),
+        noise in prop::collection::vec(any::<u8>(), 0..12),
+    ) {
         let mut bytes = Vec::new();
         wire::put_varint(&mut bytes, number);
         prop_assert_eq!(wire::whole(&bytes, wire::take_varint), Ok(number));

@@ -128,7 +128,8 @@ proptest! {
                 for document in 0..4u8 {
                     let mut expected: Vec<_> = expected.iter().filter(|it| it.document == [document; 16]).collect();
                     expected.sort_by_key(|it| (it.clock, it.id()));
-                    let found: Vec<_> = store.document_operations(&space(number), &[document; 16]).unwrap().map(Result::unwrap).collect();
+                    let found = store.document_operations(&space(number), &[document; 16]).unwrap();
+                    let found: Vec<_> = found.map(Result::unwrap).collect();
                     prop_assert_eq!(found, expected.iter().map(|it| (it.id(), it.bytes().to_vec())).collect::<Vec<_>>());
                 }
             }

@@ -180,6 +180,7 @@ mod tests {
         assert_eq!(buffer.body.capacity(), 0);
     }
 
+    /// TP-6.
     #[test]
     fn tp_6_only_the_five_known_kinds_open_a_stream() {
         let known = (0..=u8::MAX).filter_map(StreamKind::from_byte).collect::<Vec<_>>();

@@ -266,8 +266,8 @@ fn summary(space: &Space) -> String {
         state, files, bytes, operations, files_wanted, bytes_wanted, connected, in_sync_with, ..
     } = space;
     format!(
-        "{state:?}, {files} files, {bytes} bytes, {operations} operations, {files_wanted} files and {bytes_wanted} bytes to come, \
-         {connected} connected, {in_sync_with} in sync, {} conflicts",
+        "{state:?}, {files} files, {bytes} bytes, {operations} operations, {files_wanted} files and \
+         {bytes_wanted} bytes to come, {connected} connected, {in_sync_with} in sync, {} conflicts",
         space.conflicts
     )
 }
