@@ -13,6 +13,9 @@ const BASIS: [u8; 8] = [1, 214, 152, 146, 86, 200, 88, 230];
 const FIELD: Field = Field::new();
 /// The products of each constant with 0..16 and with 0, 16, ..., 240: a byte's product is the sum of two.
 pub(crate) static NIBBLES: [[u8; 32]; 256] = nibbles();
+/// Multiplication by each constant as a bit matrix, as GFNI wants it: byte 7 - i has the row of bit i.
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+pub(crate) static AFFINE: [u64; 256] = affine();
 
 struct Field {
     /// Powers of the generator x, twice, so that sums of logarithms need no reduction.
@@ -69,6 +72,26 @@ const fn nibbles() -> [[u8; 32]; 256] {
         c += 1;
     }
     tables
+}
+
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+const fn affine() -> [u64; 256] {
+    let mut matrices = [0; 256];
+    let mut c = 0;
+    while c < 256 {
+        let mut column = 0;
+        while column < 8 {
+            let product = mul(c as u8, 1 << column);
+            let mut row = 0;
+            while row < 8 {
+                matrices[c] |= ((product >> row & 1) as u64) << (8 * (7 - row) + column);
+                row += 1;
+            }
+            column += 1;
+        }
+        c += 1;
+    }
+    matrices
 }
 
 pub(crate) const fn mul(a: u8, b: u8) -> u8 {
