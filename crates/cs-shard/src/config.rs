@@ -2,7 +2,7 @@ use thiserror::Error;
 
 use crate::wire::MAX_MEMBERS;
 
-/// What all epochs of one map share (SHA-4).
+/// What all epochs of one map share (SHARD-4).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Config {
     /// Partitions of the key space: a power of two from 16 to 65,536. More balance better (a node's share should be 20

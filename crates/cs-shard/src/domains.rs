@@ -7,7 +7,7 @@ use crate::share::apportion;
 /// Fractions of a partition in which fair shares are counted.
 pub(crate) const FINE: u64 = 1 << 16;
 
-/// Zones, the subnets in them, the nodes in those: limits a partition, and fair shares (SHA-3, SHA-5).
+/// Zones, the subnets in them, the nodes in those: limits a partition, and fair shares (SHARD-3, SHARD-5).
 #[derive(Clone, Debug)]
 pub(crate) struct Domains {
     /// By node: dense numbers.

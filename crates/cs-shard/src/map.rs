@@ -33,7 +33,7 @@ pub struct Load {
     pub id: NodeId,
     /// Replicas it holds.
     pub partitions: u32,
-    /// Replicas it would hold if they could be divided: by weight, within what its zone and subnet may hold (SHA-5).
+    /// Replicas it would hold if they could be divided: by weight, within what its zone and subnet may hold (SHARD-5).
     pub fair: f64,
 }
 
@@ -48,7 +48,7 @@ impl PartitionMap {
     }
 
     /// The map of the epoch after this one, for other members (or the same, with other weights, zones or subnets). What
-    /// may stay where it is stays (SHA-6).
+    /// may stay where it is stays (SHARD-6).
     ///
     /// Cost: a ring of all tokens, and a few passes over the partitions; 0.3 s for 16,384 x 3 on 10,000 nodes.
     pub fn next(&self, members: &[Member]) -> Result<Self, ConfigError> {
@@ -90,7 +90,7 @@ impl PartitionMap {
         &self.members
     }
 
-    /// The partition of a key that is uniform, like a hash (SHA-1): its highest bits. See [`hash_key`](crate::hash_key).
+    /// The partition of a key that is uniform, like a hash (SHARD-1): its highest bits. See [`hash_key`](crate::hash_key).
     pub fn partition_of(&self, key: &[u8; 32]) -> u32 {
         let head = u32::from_be_bytes([key[0], key[1], key[2], key[3]]);
         head >> (32 - self.config.partitions.ilog2())

@@ -16,7 +16,7 @@ pub struct Member {
     pub subnet: Subnet,
 }
 
-/// Capacity relative to other members, in hundredths: 0.01 to 100 (SHA-4).
+/// Capacity relative to other members, in hundredths: 0.01 to 100 (SHARD-4).
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Weight(u16);
 
@@ -55,7 +55,7 @@ pub struct Zone(pub u64);
 pub struct Subnet(pub u64);
 
 impl Subnet {
-    /// The /24 of an IPv4 address (mapped ones too), the /56 of an IPv6 address: what one party usually holds (SHA-3).
+    /// The /24 of an IPv4 address (mapped ones too), the /56 of an IPv6 address: what one party usually holds (SHARD-3).
     pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self(4 << 56 | u64::from(address.to_bits() >> 8)),
@@ -68,7 +68,7 @@ impl Subnet {
 mod tests {
     use super::*;
 
-    /// SHA-3.
+    /// SHARD-3.
     #[test]
     fn neighbours_share_a_subnet_and_strangers_do_not() {
         let of = |text: &str| Subnet::of(text.parse().expect("an address"));
@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(of("2001:db8:1:ff00::1"), Subnet(0x0620_010d_b800_01ff));
     }
 
-    /// SHA-4.
+    /// SHARD-4.
     #[test]
     fn weights_out_of_range_are_refused() {
         assert_eq!(Weight::from_hundredths(0), Err(InvalidWeight));

@@ -21,7 +21,7 @@ const FEW: usize = 32;
 /// Nodes with room from which chains are tried when a partition finds no direct place.
 const CHAIN_STARTS: usize = 4;
 
-/// Places the vacant replicas and rebalances (SHA-6). `slots` holds `replicas` nodes a partition, by index into the
+/// Places the vacant replicas and rebalances (SHARD-6). `slots` holds `replicas` nodes a partition, by index into the
 /// members; vacant ones are [`VACANT`]. All of them are taken afterwards, whatever `slots` were.
 pub(crate) fn place(members: &[Member], config: &Config, slots: Vec<u16>) -> Vec<u16> {
     let mut placer = Placer::new(members, config, slots);
@@ -190,7 +190,7 @@ impl Placer {
             |zone: &u16| (*zone, Walk::new(ring.filtered(|node| self.domains.zone[node] == *zone), target));
         let mut tight: Vec<(u16, Walk)> = self.domains.tight.iter().map(of_zone).collect();
         for partition in 0..self.partitions() {
-            // The ring position of the partition's first key (SHA-1).
+            // The ring position of the partition's first key (SHARD-1).
             let position = (partition as u64) << (64 - self.partitions().ilog2());
             for slot in partition * self.replicas..(partition + 1) * self.replicas {
                 if self.slots[slot] != VACANT {

@@ -4,7 +4,7 @@ use cs_identity::NodeId;
 
 use crate::map::PartitionMap;
 
-/// What must be copied to go from one map to another (SHA-7).
+/// What must be copied to go from one map to another (SHARD-7).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Plan {
     /// The most urgent first: those with the fewest holders left to copy from; then by partition and target.

@@ -8,17 +8,17 @@ use crate::member::Member;
 const TOKEN: &[u8; 16] = b"cs-shard token 1";
 const KEY: &str = "CosmicSyncCore 2026 cs-shard key";
 
-/// Most tokens of a ring: 16 MiB. Beyond it every node has half as many, and half of that (SHA-2).
+/// Most tokens of a ring: 16 MiB. Beyond it every node has half as many, and half of that (SHARD-2).
 const MAX_TOKENS: u64 = 1 << 20;
 
-/// Where the bytes of a name stand in the key space (SHA-1): uniform, the same on every machine, and not for secrets.
+/// Where the bytes of a name stand in the key space (SHARD-1): uniform, the same on every machine, and not for secrets.
 pub fn hash_key(name: &[u8]) -> [u8; 32] {
     blake3::derive_key(KEY, name)
 }
 
 /// A consistent-hash ring of weighted nodes.
 ///
-/// `hashring` hashes and orders the tokens, each one explicit byte string, so that every platform agrees (SHA-1).
+/// `hashring` hashes and orders the tokens, each one explicit byte string, so that every platform agrees (SHARD-1).
 #[derive(Clone, Debug)]
 pub struct Ring {
     /// By position.
@@ -26,7 +26,7 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Tokens of all members, each with `tokens_per_weight` a weight of 1, but one at least (SHA-2).
+    /// Tokens of all members, each with `tokens_per_weight` a weight of 1, but one at least (SHARD-2).
     pub fn new<'m>(members: &'m [Member], tokens_per_weight: u16) -> Self {
         let mut unit = u64::from(tokens_per_weight);
         while unit > 1 && members.iter().map(|member| tokens(member, unit)).sum::<u64>() > MAX_TOKENS {
@@ -111,7 +111,7 @@ impl Hash for Token<'_> {
 mod tests {
     use super::*;
 
-    /// SHA-1: SipHash-2-4 with a key of zeros, as an independent implementation computes it.
+    /// SHARD-1: SipHash-2-4 with a key of zeros, as an independent implementation computes it.
     #[test]
     fn a_token_is_hashed_from_its_byte_string_alone() {
         let id = cs_identity::SecretKey::from_bytes([7; 32]).node_id();

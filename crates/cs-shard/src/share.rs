@@ -1,4 +1,4 @@
-/// Divides `total` in proportion to weights, nobody above its maximum, by largest remainders (SHA-5). What a full one
+/// Divides `total` in proportion to weights, nobody above its maximum, by largest remainders (SHARD-5). What a full one
 /// cannot take goes to the others; what nobody can take is left over.
 ///
 /// Items are (weight, maximum), the weights above 0; of equal remainders the first is served first. Exact integers: every

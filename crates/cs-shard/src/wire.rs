@@ -1,4 +1,4 @@
-//! The bytes of a map (SHA-8).
+//! The bytes of a map (SHARD-8).
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
 
 use cs_identity::NodeId;

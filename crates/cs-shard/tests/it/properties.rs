@@ -61,7 +61,7 @@ fn apply(members: &mut Vec<Member>, number: &mut usize, change: &Change) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
-    /// SHA-3, SHA-5, SHA-6: the promises of the map, after each of any changes.
+    /// SHARD-3, SHARD-5, SHARD-6: the promises of the map, after each of any changes.
     #[test]
     fn maps_stay_legal_and_balanced_and_move_little(
         members in members(), changes in prop::collection::vec(change(), 1..8),
@@ -91,7 +91,7 @@ proptest! {
         prop_assert_eq!(Plan::between(&map, &next, |_| 1), Plan::default());
     }
 
-    /// SHA-6: a function of the sets alone.
+    /// SHARD-6: a function of the sets alone.
     #[test]
     fn the_order_in_which_members_are_named_does_not_matter(members in members(), by in any::<usize>()) {
         let mut turned = members.clone();
@@ -99,7 +99,7 @@ proptest! {
         prop_assert_eq!(PartitionMap::new(SMALL, &members), PartitionMap::new(SMALL, &turned));
     }
 
-    /// SHA-7: carrying out a plan gives the new map.
+    /// SHARD-7: carrying out a plan gives the new map.
     #[test]
     fn a_plan_turns_one_map_into_the_other(members in members(), changes in prop::collection::vec(change(), 1..4)) {
         let old = PartitionMap::new(SMALL, &members).unwrap();
@@ -125,7 +125,7 @@ proptest! {
         prop_assert_eq!(plan.bytes_to().values().sum::<u64>(), plan.bytes());
     }
 
-    /// SHA-8: the four laws of an encoding.
+    /// SHARD-8: the four laws of an encoding.
     #[test]
     fn a_map_has_one_encoding(members in members(), cut in any::<prop::sample::Index>(), extra: u8) {
         let map = PartitionMap::new(Config { partitions: 16, ..SMALL }, &members).unwrap();
@@ -138,7 +138,7 @@ proptest! {
         prop_assert_eq!(PartitionMap::from_bytes(&bytes), Err(DecodeError::Trailing));
     }
 
-    /// SHA-8: whatever is accepted is written again as it was; nothing panics.
+    /// SHARD-8: whatever is accepted is written again as it was; nothing panics.
     #[test]
     fn altered_bytes_are_refused_or_another_map(
         members in members(), at in any::<prop::sample::Index>(), flip in 1u8..,

@@ -8,7 +8,7 @@ fn cluster(nodes: usize, zones: u64) -> Vec<Member> {
     (0..nodes).map(|number| member(number, number as u64 % zones)).collect()
 }
 
-/// SHA-5, SHA-6: a thousand nodes through a day of joins, failures and changes.
+/// SHARD-5, SHARD-6: a thousand nodes through a day of joins, failures and changes.
 #[test]
 fn a_thousand_nodes_stay_balanced_through_joins_failures_and_changes() {
     let config = Config { partitions: 16_384, ..Config::default() };
@@ -35,7 +35,7 @@ fn a_thousand_nodes_stay_balanced_through_joins_failures_and_changes() {
     }
 }
 
-/// SHA-3: fewer zones than replicas, so that subnets must do; then fewer of those.
+/// SHARD-3: fewer zones than replicas, so that subnets must do; then fewer of those.
 #[test]
 fn replicas_spread_over_subnets_where_zones_are_too_few() {
     let config = Config { partitions: 256, replicas: 4, ..Config::default() };
@@ -55,7 +55,7 @@ fn replicas_spread_over_subnets_where_zones_are_too_few() {
     assert_eq!(Plan::between(&map, &next, |_| 1), Plan::default());
 }
 
-/// SHA-5: a zone that outweighs all others holds each partition once and no more.
+/// SHARD-5: a zone that outweighs all others holds each partition once and no more.
 #[test]
 fn a_heavy_zone_gets_one_replica_of_each_partition() {
     let mut members = cluster(30, 5);
@@ -70,7 +70,7 @@ fn a_heavy_zone_gets_one_replica_of_each_partition() {
     assert_eq!((zone_violation(&map), imbalance(&map, 1.05, 0.95)), (None, None));
 }
 
-/// SHA-6: as many copies as there are nodes, and more when there are more.
+/// SHARD-6: as many copies as there are nodes, and more when there are more.
 #[test]
 fn a_cluster_grows_from_one_node() {
     let mut map = PartitionMap::new(Config::default(), &cluster(1, 1)).unwrap();
@@ -86,7 +86,7 @@ fn a_cluster_grows_from_one_node() {
     assert_eq!(map.epoch(), 24);
 }
 
-/// SHA-7: a node that is gone cannot be copied from, and what nobody has is the most urgent and says so.
+/// SHARD-7: a node that is gone cannot be copied from, and what nobody has is the most urgent and says so.
 #[test]
 fn what_has_lost_its_holders_is_first_in_the_plan() {
     let config = Config { partitions: 64, replicas: 2, ..Config::default() };
@@ -105,7 +105,7 @@ fn what_has_lost_its_holders_is_first_in_the_plan() {
     assert!(plan.moves.iter().all(|step| step.sources.iter().all(|source| !gone.contains(source))));
 }
 
-/// SHA-4.
+/// SHARD-4.
 #[test]
 fn impossible_configurations_are_refused() {
     let good = Config::default();
@@ -138,7 +138,7 @@ fn keys_fall_into_all_partitions_alike_and_unknown_partitions_are_held_by_nobody
     assert_eq!(map.replicas(16).len() + map.replicas(u32::MAX).len(), 0);
 }
 
-/// SHA-2.
+/// SHARD-2.
 #[test]
 fn nodes_stand_on_the_ring_by_their_weight() {
     let mut members = cluster(4, 1);
@@ -154,7 +154,7 @@ fn nodes_stand_on_the_ring_by_their_weight() {
     assert_eq!(Ring::new(&heavy, 1024).len(), 200 * 100 * 32);
 }
 
-/// SHA-6: the first map puts nearly everything where the plain ring would.
+/// SHARD-6: the first map puts nearly everything where the plain ring would.
 #[test]
 fn the_first_map_follows_the_ring() {
     let config = Config { partitions: 4096, replicas: 1, ..Config::default() };

@@ -3,14 +3,14 @@ use cs_shard::{Config, PartitionMap, Ring, Subnet, Weight, Zone, hash_key};
 
 use crate::member;
 
-/// SHA-1.
+/// SHARD-1.
 #[test]
 fn names_are_hashed_as_ever() {
     assert_eq!(hex(&hash_key(b"")), "be7d3feec64dbc8fa9ab093ab185a8bd1d51551cddfd8d5d38b1b94891acdaf7");
     assert_eq!(hex(&hash_key(b"cosmic")), "66f1e9cca9101b0d0a4b9dfcd24357cd559e6a53cad17b2020d05d824ceff460");
 }
 
-/// SHA-1, SHA-2: the first nodes that the ring meets.
+/// SHARD-1, SHARD-2: the first nodes that the ring meets.
 #[test]
 fn tokens_stand_where_they_ever_stood() {
     let members: Vec<_> = (0..6).map(|number| member(number, 0)).collect();
@@ -19,7 +19,7 @@ fn tokens_stand_where_they_ever_stood() {
     assert_eq!(order.concat(), "45515512223055214430232444120221");
 }
 
-/// SHA-1 to SHA-6: every step that leads to a map, over four epochs.
+/// SHARD-1 to SHARD-6: every step that leads to a map, over four epochs.
 #[test]
 fn maps_are_made_as_ever() {
     let config = Config { partitions: 256, ..Config::default() };
@@ -38,7 +38,7 @@ fn maps_are_made_as_ever() {
     assert_eq!(digest(&map.next(&members).unwrap()), "d04fab1a292800b6");
 }
 
-/// SHA-8: a map byte by byte, and what may not be in it.
+/// SHARD-8: a map byte by byte, and what may not be in it.
 #[test]
 fn a_map_is_laid_out_as_written() {
     let config = Config { partitions: 16, replicas: 1, slack_percent: 5, tokens: 64 };
