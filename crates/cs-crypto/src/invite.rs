@@ -1,8 +1,8 @@
 //! Invitation codes: ten characters that bring two strangers together once, by SPAKE2.
 //!
 //! Half of a [`Code`] says where to meet and is public; the other half is a password of 25 bits (CRYPTO-14). Over a
-//! channel that is encrypted but not yet trusted, both sides prove to each other that they know it, without showing it and without letting
-//! anyone test guesses offline:
+//! channel that is encrypted but not yet trusted, both sides prove to each other that they know it, without showing it
+//! and without letting anyone test guesses offline:
 //!
 //! ```text
 //! joiner                                inviter
