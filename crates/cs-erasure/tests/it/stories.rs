@@ -95,6 +95,9 @@ fn an_object_written_in_pieces_is_read_back_from_damaged_stripes() {
         });
         assert_eq!(written, len as u64);
         assert_eq!(stripes.len(), len.div_ceil(320));
+        let stored: Vec<u8> = stripes.iter().flat_map(|stripe| stripe[..5].concat()).collect();
+        assert_eq!(stored[..len], object);
+        assert!(stored[len..].iter().all(|byte| *byte == 0), "the last stripe ends in zeros");
 
         let mut reader = StripeReader::new(&code, 64, written).unwrap();
         let mut read = Vec::new();
