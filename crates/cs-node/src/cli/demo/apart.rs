@@ -31,6 +31,7 @@ pub(crate) async fn merge(stage: &mut Stage) -> Evidence {
     bob.until_document(DOCUMENT, &by_bob).await?;
     meet(alice, bob).await?;
     if stage.plants() {
+        bob.until_document(DOCUMENT, &merged).await?;
         bob.put(DOCUMENT, &by_bob).await?;
     }
     for actor in [alice, bob, carol] {

@@ -66,7 +66,7 @@ pub(crate) async fn kill(stage: &mut Stage) -> Evidence {
             size(FILM)
         ),
         format!(
-            "started again: {} were on disk, {} came, none twice; both folders compared: equal",
+            "started again: the {} that were on disk stayed, only {} came; both folders compared: equal",
             size(there),
             size(after.bytes_received)
         ),

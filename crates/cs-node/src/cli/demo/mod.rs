@@ -98,8 +98,8 @@ impl Story {
         title: &str,
         act: impl AsyncFnOnce(&mut Stage) -> Evidence,
     ) -> Result<(), Problem> {
-        let number = self.said.len() + 1;
-        self.stage.step = number;
+        self.stage.step += 1;
+        let number = self.stage.step;
         self.say(&format!("{}\n", bold(&format!("{number:>2}  {title}"))))?;
         let began = Instant::now();
         let evidence = match act(&mut self.stage).await {

@@ -22,8 +22,8 @@ pub(crate) struct Stage {
     pub(crate) carol: Actor,
     pub(crate) lighthouse: Actor,
     /// The step that is played, from 1.
-    pub(crate) step: usize,
-    plant: Option<usize>,
+    pub(crate) step: u8,
+    plant: Option<u8>,
     /// The space's invitation for Bob, once there is one.
     pub(crate) invitation: String,
     root: Root,
@@ -31,7 +31,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Makes the directory. No node runs yet.
-    pub(crate) fn set_up(plant: Option<usize>, keep: bool) -> Result<Self, Problem> {
+    pub(crate) fn set_up(plant: Option<u8>, keep: bool) -> Result<Self, Problem> {
         let root = Root::make(keep)?;
         let actor = |name| Actor::new(name, &root.path);
         Ok(Self {

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
-use cs_node::api::{Access, Reply, Request};
+use cs_node::api::{Access, Reply, Request, SpaceState};
 
 use crate::cli::demo::actor::{Look, wait};
 use crate::cli::demo::stage::Stage;
@@ -61,7 +61,11 @@ pub(crate) async fn share(stage: &mut Stage) -> Evidence {
         return Err(Unmet("no invitation came of it".to_owned()));
     };
     let entries = made.files + made.dirs + made.links;
-    let so = alice.until(&format!("{entries} entries are shared"), |s| s.operations >= entries).await?;
+    let so = alice
+        .until(&format!("{entries} entries are shared"), |s| {
+            s.operations >= entries && s.state != SpaceState::Scanning
+        })
+        .await?;
     check((so.files, so.bytes) == (made.files + made.links, made.bytes), || {
         format!("made were {made:?}; the node counts {} files and links of {} bytes", so.files, so.bytes)
     })?;
