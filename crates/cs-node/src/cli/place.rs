@@ -1,7 +1,7 @@
 //! Whether a folder can be used. Asked before anything is shared and before an invitation is used up.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cs_node::Home;
 use cs_node::api::{Problem, ProblemCode};
@@ -87,7 +87,7 @@ fn apart(home: &Home, dir: &Path) -> Result<(), Problem> {
     Ok(())
 }
 
-fn text(dir: &PathBuf) -> Result<String, Problem> {
+fn text(dir: &Path) -> Result<String, Problem> {
     dir.to_str().map(str::to_owned).ok_or_else(|| {
         unusable(dir, "its own path is not UTF-8", "Names inside a folder may be; rename the folder itself.")
     })
@@ -108,6 +108,7 @@ pub(crate) fn plain(error: &io::Error) -> String {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
 
     fn places() -> (tempfile::TempDir, Home, PathBuf) {
         let temp = tempfile::tempdir().unwrap();
