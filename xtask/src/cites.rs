@@ -16,7 +16,7 @@ const SERIES: &[(&str, &str)] = &[
     ("CRDT", "cs-crdt"),
     ("STORE", "cs-store"),
     ("ERA", "cs-erasure"),
-    ("SHA", "cs-shard"),
+    ("SHARD", "cs-shard"),
     ("NODE", "cs-node"),
 ];
 
