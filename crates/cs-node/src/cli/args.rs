@@ -242,8 +242,8 @@ pub(crate) struct Demo {
     #[arg(long)]
     pub(crate) keep: bool,
     /// Plant a fault in this step, and see its check fail
-    #[arg(long, value_name = "STEP")]
-    pub(crate) plant: Option<usize>,
+    #[arg(long, value_name = "STEP", value_parser = clap::value_parser!(u8).range(1..=10))]
+    pub(crate) plant: Option<u8>,
 }
 
 #[derive(Debug, ClapArgs)]

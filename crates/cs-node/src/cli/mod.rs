@@ -144,7 +144,9 @@ async fn ask(client: &Client, command: Command) -> Result<(), Problem> {
         Command::Share(_) | Command::Join(_) | Command::Up(_) | Command::Down | Command::Id => {
             unreachable!("taken before")
         }
-        Command::Config { .. } | Command::Demo(_) | Command::Completions { .. } => unreachable!("taken before"),
+        Command::Config { .. } | Command::Demo(_) | Command::Completions { .. } => {
+            unreachable!("taken before")
+        }
     };
     let reply = client.ask(request).await?;
     refuse_nothing(&reply, asked_for)?;
