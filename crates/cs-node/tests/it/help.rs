@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use crate::harness::{Done, Lab, bare, object};
 
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "share",
     "join",
     "up",
@@ -24,6 +24,7 @@ const COMMANDS: [&str; 21] = [
     "doctor",
     "id",
     "config",
+    "demo",
     "completions",
     "help",
 ];
