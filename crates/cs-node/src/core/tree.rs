@@ -154,6 +154,12 @@ impl Tree {
         &self.unsettled
     }
 
+    /// Whether all that the folder holds at a path was put in quarantine, so that nothing belongs there any more.
+    pub(crate) fn is_withdrawn(&self, node: &Node) -> bool {
+        let is_passed_over = |version: &OpId| self.transparent.contains_key(version);
+        node.heads.is_empty() && !node.on_disk.is_empty() && node.on_disk.iter().all(is_passed_over)
+    }
+
     /// Paths in conflict, in byte order.
     pub(crate) fn conflicts(&self) -> &BTreeSet<RelPath> {
         &self.conflicts

@@ -22,6 +22,10 @@ const MAX_APPLYING: usize = 1024;
 /// Paths in one `Apply`: one durable batch of the folder.
 const APPLY_BATCH: usize = 256;
 
+/// Paths that arrive between two looks at what else belongs in the folder: a look costs as much as all that are on their
+/// way.
+const LOOK_EVERY: usize = 128;
+
 /// Deletions by others are applied when none has come for this long, so that many are seen as many.
 const DELETION_PAUSE: Duration = Duration::from_millis(300);
 
@@ -155,11 +159,18 @@ impl Space {
                 if self.tree.unsettled().is_empty() {
                     self.changed(host.now);
                 }
+                if !self.files.applying.len().is_multiple_of(LOOK_EVERY) {
+                    return Ok(());
+                }
             }
             FolderEvent::Needs { path, chunks } => {
                 if let Some(winner) = self.tree.node(&path).and_then(|n| n.winner()) {
                     self.files.fetch.want(winner.id, &chunks);
                 }
+                if !self.paused {
+                    self.ask_for_chunks(host);
+                }
+                return Ok(());
             }
             FolderEvent::Trouble { path, why } => {
                 self.files.applying.remove(&path);
@@ -169,7 +180,10 @@ impl Space {
             FolderEvent::TroubleOver { path } => {
                 self.files.troubles.remove(&path);
             }
-            FolderEvent::ChunkRead { peer, id, data } => self.send_chunk(host, peer, id, data),
+            FolderEvent::ChunkRead { peer, id, data } => {
+                self.send_chunk(host, peer, id, data);
+                return Ok(());
+            }
         }
         self.settle(host);
         Ok(())
@@ -251,15 +265,17 @@ impl Space {
                 break;
             }
             let Some(node) = self.tree.node(path) else { continue };
-            let Some(winner) = node.winner() else { continue };
             let versions = node.winning();
             if self.files.applying.get(path) == Some(&versions) || self.files.is_stuck(path) {
                 continue;
             }
-            if winner.content == Content::Deleted
-                && winner.author != host.me
-                && !self.files.accepted.contains(path)
-            {
+            let Some(winner) = node.winner() else {
+                if self.tree.is_withdrawn(node) {
+                    batch.push((path.clone(), Content::Deleted, versions));
+                }
+                continue;
+            };
+            if winner.content == Content::Deleted && winner.author != host.me && !self.files.accepted.contains(path) {
                 deletions += 1;
                 continue;
             }
