@@ -38,8 +38,8 @@ pub enum PeerFault {
     /// A record claims to live longer than any may.
     #[error("the record claims to live longer than records may")]
     FromTheFuture,
-    /// The network configuration is signed by no authority that this node knows, or is older than the known one.
-    #[error("the network configuration is signed by no known authority, or is older than the known one")]
+    /// The network configuration is signed by no authority that this node knows, or is over.
+    #[error("the network configuration is signed by no known authority, or is over")]
     UntrustedConfig,
 }
 

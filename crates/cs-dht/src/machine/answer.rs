@@ -58,7 +58,8 @@ impl Dht {
             (Purpose::Lookup(lookup), answer) => self.continue_lookup(lookup, rpc.to, answer),
             (Purpose::Store(lookup), answer) => self.count_store(lookup, &answer),
             (Purpose::Join, Answer::Nodes { nodes, .. }) => self.meet(rpc.to, &nodes),
-            (Purpose::Config, Answer::Config(Some(config))) => self.adopt(config),
+            // Several peers are asked at once: who answers later with what is known by then is not to blame.
+            (Purpose::Config, Answer::Config(Some(config))) if self.is_trusted(&config) => self.adopt(config),
             _ => {}
         }
         Ok(())
@@ -121,7 +122,7 @@ impl Dht {
         }
         match &reply.answer {
             Answer::Nodes { nodes, .. } => self.check_nodes(&rpc.to, nodes)?,
-            Answer::Config(Some(config)) if !self.is_trusted(config) => {
+            Answer::Config(Some(config)) if !self.is_valid(config) => {
                 return Err(PeerFault::UntrustedConfig);
             }
             _ => {}
@@ -170,9 +171,12 @@ impl Dht {
     /// Signed by a known authority, not over, and newer than what is known (DHT-12).
     pub(crate) fn is_trusted(&self, config: &Signed<NetworkConfig>) -> bool {
         let is_newer = self.network_config.as_ref().is_none_or(|known| known.seq < config.seq);
-        is_newer
-            && config.expires_unix_ms > self.unix_ms()
-            && self.config.authorities.contains(&config.authority)
+        is_newer && self.is_valid(config)
+    }
+
+    /// Signed by a known authority, and not over.
+    fn is_valid(&self, config: &Signed<NetworkConfig>) -> bool {
+        config.expires_unix_ms > self.unix_ms() && self.config.authorities.contains(&config.authority)
     }
 
     fn adopt(&mut self, config: Signed<NetworkConfig>) {
