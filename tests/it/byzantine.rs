@@ -100,8 +100,12 @@ fn operations_that_a_reader_signs_are_refused_by_every_peer() {
         let space: SpaceId = space.parse().unwrap();
         let before = operations(&mut world, 0);
         let bytes = forged(&mut world, 1, 2, space, claims);
-        let answer =
-            Message::Answer { space: space.into(), set: Set::Operations, items: vec![bytes.into()], done: true };
+        let answer = Message::Answer {
+            space: space.into(),
+            set: Set::Operations,
+            items: vec![bytes.into()],
+            done: true,
+        };
         world.take_events();
         for to in [0, 2] {
             assert!(world.inject(1, to, answer.to_bytes()), "{claims:?}: no session");
@@ -124,7 +128,8 @@ fn the_same_operation_signed_by_a_writer_is_taken() {
     let (mut world, space) = world_of(23, &[Access::Write, Access::Write]);
     let space: SpaceId = space.parse().unwrap();
     let bytes = forged(&mut world, 1, 2, space, Claims::Own);
-    let answer = Message::Answer { space: space.into(), set: Set::Operations, items: vec![bytes.into()], done: true };
+    let answer =
+        Message::Answer { space: space.into(), set: Set::Operations, items: vec![bytes.into()], done: true };
     assert!(world.inject(1, 0, answer.to_bytes()));
     world.run_for(Duration::from_secs(5)).unwrap();
     assert!(directory_exists(&world, 0) && directory_exists(&world, 2), "the forgery itself is sound");

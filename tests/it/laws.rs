@@ -32,7 +32,8 @@ fn the_node_keeps_the_six_laws() {
 }
 
 fn speaks<F: Fault>(law: Law) {
-    let broken: BTreeSet<Law> = (0..4).flat_map(|seed| broken_laws::<Sabotaged<GossipMachine, F>>(seed, 120)).collect();
+    let broken: BTreeSet<Law> =
+        (0..4).flat_map(|seed| broken_laws::<Sabotaged<GossipMachine, F>>(seed, 120)).collect();
     assert_eq!(broken, BTreeSet::from([law]));
 }
 

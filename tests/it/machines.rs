@@ -115,7 +115,8 @@ impl Machine for GossipMachine {
 
     fn meet(&mut self, now: Duration, together: bool) {
         let peer = id(1 - self.role);
-        let input = if together { cs_gossip::Input::PeerUp { peer } } else { cs_gossip::Input::PeerDown { peer } };
+        let input =
+            if together { cs_gossip::Input::PeerUp { peer } } else { cs_gossip::Input::PeerDown { peer } };
         self.gossip.handle_input(now, input).unwrap();
     }
 
@@ -234,7 +235,9 @@ impl NodeMachine {
                     self.core.handle_input(now, Input::Folder { space, event: FolderEvent::Opened }).unwrap();
                 }
                 Output::Folder { space, command: FolderCommand::Scan { .. } } => {
-                    self.core.handle_input(now, Input::Folder { space, event: FolderEvent::Scanned }).unwrap();
+                    self.core
+                        .handle_input(now, Input::Folder { space, event: FolderEvent::Scanned })
+                        .unwrap();
                 }
                 other => self.drained.push(other),
             }
@@ -249,12 +252,24 @@ impl Machine for NodeMachine {
         let config = Config { addrs: vec![addr(role)], unix_ms: UNIX_MS, ..Config::default() };
         let mut chance = Chance::new(u64::from(role), "entropy");
         let core = NodeCore::new(config, secret(role), store, start, Box::new(move || chance.bytes()));
-        Self { core, role, session: None, meetings: 0, commands: 1 << 32, ticket: String::new(), drained: Vec::new() }
+        Self {
+            core,
+            role,
+            session: None,
+            meetings: 0,
+            commands: 1 << 32,
+            ticket: String::new(),
+            drained: Vec::new(),
+        }
     }
 
     fn introduce(&mut self, now: Duration, other: &mut Self) {
-        let share =
-            Request::Share { folder: "/shared".into(), name: None, access: Access::Manage, expires_s: 86_400 };
+        let share = Request::Share {
+            folder: "/shared".into(),
+            name: None,
+            access: Access::Manage,
+            expires_s: 86_400,
+        };
         let Some(Reply::Invited(invited)) = other.ask(now, share) else { panic!("sharing failed") };
         self.ticket = invited.invitation;
     }
@@ -281,7 +296,11 @@ impl Machine for NodeMachine {
         let path = format!("doc{}", argument[0] % 3);
         let request = match kind % 8 {
             0 | 1 => Request::Join { ticket: self.ticket.clone(), folder: None, limit_s: None },
-            2..5 => Request::Put { space: None, path, value: BTreeMap::from([("n", argument[1])]).into_iter().collect() },
+            2..5 => Request::Put {
+                space: None,
+                path,
+                value: BTreeMap::from([("n", argument[1])]).into_iter().collect(),
+            },
             5 => Request::Get { space: None, path },
             6 => Request::Invite { space: None, access: Access::Read, expires_s: 60 },
             _ => Request::Doctor { subject: None },
@@ -292,7 +311,9 @@ impl Machine for NodeMachine {
     fn receive(&mut self, now: Duration, packet: &Packet) -> bool {
         let (peer, bytes) = (id(1 - self.role), packet.bytes.as_slice());
         let input = match packet.context % 4 {
-            0 => Input::RpcRequest { from: peer, addr: addr(1 - self.role), bytes, token: packet.context >> 2 },
+            0 => {
+                Input::RpcRequest { from: peer, addr: addr(1 - self.role), bytes, token: packet.context >> 2 }
+            }
             1 => Input::RpcResponse { rpc: packet.context >> 2, from: peer, bytes },
             _ => Input::Message { session: self.session.unwrap_or_default(), peer, bytes },
         };

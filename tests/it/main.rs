@@ -3,6 +3,7 @@
 mod byzantine;
 mod laws;
 mod machines;
+mod regressions;
 mod sabotage;
 mod stories;
 mod swarms;

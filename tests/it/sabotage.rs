@@ -99,7 +99,11 @@ pub(crate) struct Sabotaged<M, F> {
 
 impl<M: Machine, F: Fault> Machine for Sabotaged<M, F> {
     fn new(start: Duration, role: u8) -> Self {
-        Self { machine: M::new(start, role), seen: Seen { now: start, ..Seen::default() }, fault: PhantomData }
+        Self {
+            machine: M::new(start, role),
+            seen: Seen { now: start, ..Seen::default() },
+            fault: PhantomData,
+        }
     }
 
     fn introduce(&mut self, now: Duration, other: &mut Self) {

@@ -27,3 +27,8 @@ fn a_few_nodes_converge_after_anything() {
         survives(seed, 5, 50);
     }
 }
+
+#[test]
+fn thirty_nodes_in_three_spaces_converge_after_partitions_crashes_and_churn() {
+    survives(1, 30, 200);
+}

@@ -41,10 +41,19 @@ fn main() -> ExitCode {
     match run(&script, LIMIT, args.trace) {
         Ok(outcome) => {
             let (virtually, really) = (outcome.summary.virtual_time, begun.elapsed());
-            println!("{} of {} actions carried out, {} events", outcome.done, script.steps.len(), outcome.summary.happened);
+            println!(
+                "{} of {} actions carried out, {} events",
+                outcome.done,
+                script.steps.len(),
+                outcome.summary.happened
+            );
             println!("converged {:.1} s after the last fault", outcome.converged_after.as_secs_f64());
             let ratio = virtually.as_secs_f64() / really.as_secs_f64();
-            println!("{:.0} s of virtual time in {:.1} s: {ratio:.0} times real time", virtually.as_secs_f64(), really.as_secs_f64());
+            println!(
+                "{:.0} s of virtual time in {:.1} s: {ratio:.0} times real time",
+                virtually.as_secs_f64(),
+                really.as_secs_f64()
+            );
             println!("trace {}", hex(&outcome.summary.trace));
             ExitCode::SUCCESS
         }
@@ -53,7 +62,10 @@ fn main() -> ExitCode {
             if args.shrink {
                 report(&shrink(&script, 200, |less| run(less, LIMIT, false).is_err()));
             }
-            println!("replay: cargo run -p cs-tests --bin sim -- --seed {} --nodes {} --steps {} --trace", args.seed, args.nodes, args.steps);
+            println!(
+                "replay: cargo run -p cs-tests --bin sim -- --seed {} --nodes {} --steps {} --trace",
+                args.seed, args.nodes, args.steps
+            );
             ExitCode::FAILURE
         }
     }

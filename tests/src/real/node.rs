@@ -50,6 +50,24 @@ impl Setup {
         command
     }
 
+    /// Puts a request to whichever node runs here.
+    ///
+    /// # Errors
+    /// The node's own problem; `NotRunning` when it does not answer.
+    pub fn ask(&self, request: &Request) -> Result<Reply, Problem> {
+        let gone = |error: io::Error| Problem::new(ProblemCode::NotRunning, error.to_string(), "");
+        let strange = |error: serde_json::Error| Problem::new(ProblemCode::Failed, error.to_string(), "");
+        let stream = UnixStream::connect(self.home.join("api.sock")).map_err(gone)?;
+        stream.set_read_timeout(Some(ANSWER_LIMIT)).map_err(gone)?;
+        let body = serde_json::to_vec(request).map_err(strange)?;
+        let answer = call(stream, "POST /v1", &body).map_err(gone)?;
+        if answer.status == 200 {
+            serde_json::from_value(answer.body).map_err(strange)
+        } else {
+            Err(serde_json::from_value(answer.body).map_err(strange)?)
+        }
+    }
+
     /// `cosync up`, ready to answer.
     ///
     /// # Errors
@@ -69,7 +87,7 @@ impl Setup {
         let mut child = self.command(arguments).stdout(Stdio::piped()).stderr(errors).spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?).read_line(&mut line)?;
-        let node = Node { home: self.home.clone(), child };
+        let node = Node { setup: self.clone(), child };
         if line.is_empty() {
             return Err(io::Error::other(std::fs::read_to_string(log).unwrap_or_default()));
         }
@@ -80,7 +98,7 @@ impl Setup {
 /// A running node.
 #[derive(Debug)]
 pub struct Node {
-    home: PathBuf,
+    setup: Setup,
     child: Child,
 }
 
@@ -88,19 +106,9 @@ impl Node {
     /// Puts a request to the node.
     ///
     /// # Errors
-    /// The node's own problem; `NotRunning` when it does not answer.
+    /// As [`Setup::ask`].
     pub fn ask(&self, request: &Request) -> Result<Reply, Problem> {
-        let gone = |error: io::Error| Problem::new(ProblemCode::NotRunning, error.to_string(), "");
-        let strange = |error: serde_json::Error| Problem::new(ProblemCode::Failed, error.to_string(), "");
-        let stream = UnixStream::connect(self.home.join("api.sock")).map_err(gone)?;
-        stream.set_read_timeout(Some(ANSWER_LIMIT)).map_err(gone)?;
-        let body = serde_json::to_vec(request).map_err(strange)?;
-        let answer = call(stream, "POST /v1", &body).map_err(gone)?;
-        if answer.status == 200 {
-            serde_json::from_value(answer.body).map_err(strange)
-        } else {
-            Err(serde_json::from_value(answer.body).map_err(strange)?)
-        }
+        self.setup.ask(request)
     }
 
     /// Shares a folder for an hour.

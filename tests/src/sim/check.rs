@@ -255,7 +255,8 @@ impl World {
             let name = members[0].1.name.clone();
             for (node, space) in &members {
                 if let Some(what) = unrest(space, members.len()) {
-                    return Some(format!("n{node}, {name}: {what}; {}", self.doctor(*node, &id)));
+                    let pending = self.pending(*node, &id);
+                    return Some(format!("n{node}, {name}: {what}; {pending:?}; {}", self.doctor(*node, &id)));
                 }
             }
             let (first, theirs) = &members[0];
@@ -271,6 +272,19 @@ impl World {
         None
     }
 
+    fn entries(&mut self, node: usize, space: &str) -> Vec<api::Entry> {
+        let request = Request::List { space: Some(space.to_owned()), prefix: String::new() };
+        match self.ask_now(node, request) {
+            Some(Ok(Reply::Entries { entries })) => entries,
+            _ => Vec::new(),
+        }
+    }
+
+    fn pending(&mut self, node: usize, space: &str) -> Vec<String> {
+        let entries = self.entries(node, space).into_iter().filter(|entry| entry.pending);
+        entries.map(|entry| format!("{} by {}", entry.path, &entry.author[..10])).collect()
+    }
+
     fn doctor(&mut self, node: usize, space: &str) -> String {
         match self.ask_now(node, Request::Doctor { subject: Some(space.to_owned()) }) {
             Some(Ok(Reply::Findings { findings })) => {
@@ -284,13 +298,12 @@ impl World {
         let vfs = space.folder.as_ref().and_then(|dir| self.directory(node, dir));
         let files = vfs.map(|vfs| {
             let contents = vfs.contents();
-            contents.into_iter().map(|(path, content)| (format!("{path:?}"), format!("{content:?}"))).collect()
+            contents
+                .into_iter()
+                .map(|(path, content)| (format!("{path:?}"), format!("{content:?}")))
+                .collect()
         });
-        let request = Request::List { space: Some(space.id.clone()), prefix: String::new() };
-        let entries = match self.ask_now(node, request) {
-            Some(Ok(Reply::Entries { entries })) => entries,
-            _ => Vec::new(),
-        };
+        let entries = self.entries(node, &space.id);
         let paths: Vec<String> =
             entries.iter().filter(|e| e.kind == "document").map(|e| e.path.clone()).collect();
         let documents =
@@ -305,7 +318,9 @@ impl World {
     pub fn check_authorised(&self) -> Result<(), Violation> {
         for (author, content) in &self.ledger.forbidden {
             for (node, machine) in self.machines.iter().enumerate().filter(|(node, _)| node != author) {
-                let holds = |vfs: &cs_node::folder::MemVfs| vfs.contents().values().any(|(_, _, data)| data == content);
+                let holds = |vfs: &cs_node::folder::MemVfs| {
+                    vfs.contents().values().any(|(_, _, data)| data == content)
+                };
                 if machine.places.values().any(|place| holds(&place.vfs)) {
                     return Err(Violation::Unauthorised { node, author: *author });
                 }
@@ -383,7 +398,10 @@ fn unrest(space: &api::Space, members: usize) -> Option<String> {
         return Some(format!("{:?}, {} files wanted", space.state, space.files_wanted));
     }
     if space.connected != others || space.in_sync_with != others {
-        return Some(format!("of {others} others {} connected, {} in sync", space.connected, space.in_sync_with));
+        return Some(format!(
+            "of {others} others {} connected, {} in sync",
+            space.connected, space.in_sync_with
+        ));
     }
     let problem = space.problems.first()?;
     Some(format!("{}: {}", problem.path, problem.why))

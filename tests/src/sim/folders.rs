@@ -1,11 +1,13 @@
 //! Shared folders of a machine: directories that outlive the process, and agents that do not.
 
 use crate::sim::happening::Happening;
-use crate::sim::world::World;
+use crate::sim::world::{World, cut};
 use cs_identity::SpaceId;
 use cs_node::Agent;
 use cs_node::core::{FolderCommand, FolderEvent, Input};
-use cs_node::folder::{ChunkKey, Folder, FolderError, Index, MemIndexFile, MemVfs, Options, RelPath, Retention};
+use cs_node::folder::{
+    ChunkKey, Folder, FolderError, Index, MemIndexFile, MemVfs, Options, RelPath, Retention,
+};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -42,7 +44,14 @@ pub(crate) struct Open {
 
 impl World {
     /// The core wants a folder opened.
-    pub(crate) fn open_folder(&mut self, node: usize, space: SpaceId, dir: &Path, key: [u8; 32], create: bool) {
+    pub(crate) fn open_folder(
+        &mut self,
+        node: usize,
+        space: SpaceId,
+        dir: &Path,
+        key: [u8; 32],
+        create: bool,
+    ) {
         let now = self.now();
         let unix_ms = self.machines[node].unix_ms(now);
         let machine = &mut self.machines[node];
@@ -130,6 +139,7 @@ impl World {
 
     /// News arrive at the core.
     pub(crate) fn news(&mut self, node: usize, space: SpaceId, event: FolderEvent) {
+        self.tell(|| format!("n{node} from its folder: {}", cut(format!("{event:?}"), 300)));
         self.input(node, Input::Folder { space, event });
     }
 

@@ -83,7 +83,11 @@ impl Happening {
     /// The run of the process that it is meant for, if it means nothing to another one.
     pub(crate) fn life(&self) -> Option<u32> {
         match self {
-            Self::Boot | Self::Deliver { .. } | Self::Flush { .. } | Self::Idle { .. } | Self::Request { .. } => None,
+            Self::Boot
+            | Self::Deliver { .. }
+            | Self::Flush { .. }
+            | Self::Idle { .. }
+            | Self::Request { .. } => None,
             Self::Turn { life }
             | Self::WallClock { life }
             | Self::SessionUp { life, .. }

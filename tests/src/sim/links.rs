@@ -29,7 +29,8 @@ impl World {
         process.dials.insert(peer, dial);
         let life = self.machines[node].life;
         let target = addrs.iter().find_map(|addr| self.addresses.get(addr).copied());
-        let after = target.map_or(Duration::ZERO, |to| self.network.delay(node, to) + self.network.delay(to, node));
+        let after =
+            target.map_or(Duration::ZERO, |to| self.network.delay(node, to) + self.network.delay(to, node));
         self.plan(self.now() + after, node, Happening::DialTried { life, dial, peer, addrs });
     }
 

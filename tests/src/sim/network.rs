@@ -143,7 +143,14 @@ impl Network {
     }
 
     /// When a message that is sent now arrives, and at whom. Messages of one lane keep their order, but for bulk.
-    pub(crate) fn send(&mut self, now: Duration, id: u64, from: usize, lane: Lane, len: usize) -> Option<(usize, Duration)> {
+    pub(crate) fn send(
+        &mut self,
+        now: Duration,
+        id: u64,
+        from: usize,
+        lane: Lane,
+        len: usize,
+    ) -> Option<(usize, Duration)> {
         let (end, to) = {
             let session = self.sessions.get(&id)?;
             let end = 1 - session.end_of(from);

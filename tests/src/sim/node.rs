@@ -84,7 +84,12 @@ impl Machine {
     }
 
     /// Starts the process on whatever the disks hold.
-    pub(crate) fn boot(&mut self, now: Duration, seed: u64, bootstrap: Vec<Contact>) -> Result<(), OpenError> {
+    pub(crate) fn boot(
+        &mut self,
+        now: Duration,
+        seed: u64,
+        bootstrap: Vec<Contact>,
+    ) -> Result<(), OpenError> {
         let mut options = OpenOptions::default();
         options.cache_bytes = STORE_CACHE;
         options.salt = [7; 32];

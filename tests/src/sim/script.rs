@@ -42,7 +42,10 @@ pub enum Means {
 
 /// Something done to a world. Spaces, files and documents go by small numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the fields are what their names say: places of machines and numbers of things")]
+#[allow(
+    missing_docs,
+    reason = "the fields are what their names say: places of machines and numbers of things"
+)]
 pub enum Action {
     /// A new space around a folder.
     Share { node: usize, space: usize },
@@ -200,7 +203,9 @@ impl Stage {
         let nodes = self.world.len();
         match *action {
             Action::Share { node, space } => self.share(node % nodes, space),
-            Action::Join { inviter, node, space, means } => self.invite(inviter % nodes, node % nodes, space, means),
+            Action::Join { inviter, node, space, means } => {
+                self.invite(inviter % nodes, node % nodes, space, means)
+            }
             Action::Write { node, space, file, len } => self.write(node % nodes, space, file, len),
             Action::Delete { node, space, file } => self.delete(node % nodes, space, file),
             Action::Rename { node, space, from, to } => self.rename(node % nodes, space, from, to),
@@ -247,11 +252,17 @@ impl Stage {
     }
 
     fn share(&mut self, node: usize, space: usize) -> bool {
-        if self.spaces.contains_key(&space) || self.pending.iter().any(|(_, _, then)| matches!(then, Then::Shared { space: s } if *s == space)) {
+        if self.spaces.contains_key(&space)
+            || self
+                .pending
+                .iter()
+                .any(|(_, _, then)| matches!(then, Then::Shared { space: s } if *s == space))
+        {
             return false;
         }
         self.world.edit(node, &dir(space), &[], |_| {});
-        let request = Request::Share { folder: dir(space), name: None, access: Access::Manage, expires_s: 3_600 };
+        let request =
+            Request::Share { folder: dir(space), name: None, access: Access::Manage, expires_s: 3_600 };
         let Some(id) = self.world.command(node, request) else { return false };
         self.pending.push((node, id, Then::Shared { space }));
         true
@@ -296,7 +307,9 @@ impl Stage {
 
     fn rename(&mut self, node: usize, space: usize, from: usize, to: usize) -> bool {
         let (from, to) = (file(from), file(to));
-        let (Ok(old), Ok(new)) = (RelPath::new(from.as_bytes()), RelPath::new(to.as_bytes())) else { return false };
+        let (Ok(old), Ok(new)) = (RelPath::new(from.as_bytes()), RelPath::new(to.as_bytes())) else {
+            return false;
+        };
         let mut renamed = false;
         if self.is_member(node, space) {
             self.world.edit(node, &dir(space), &[&from, &to], |vfs| {

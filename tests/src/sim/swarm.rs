@@ -60,7 +60,9 @@ fn action(chance: &mut Chance, nodes: usize, spaces: usize) -> Action {
         87..88 => Action::Skew { node, skew_ms: chance.below(600_000) as i64 - 300_000 },
         88..92 => Action::DropSession { a: node, b: other },
         92..95 => Action::Cut { from: node, to: other },
-        95..97 => Action::Partition { sides: u64::from_le_bytes(chance.bytes()[..8].try_into().expect("eight bytes")) },
+        95..97 => Action::Partition {
+            sides: u64::from_le_bytes(chance.bytes()[..8].try_into().expect("eight bytes")),
+        },
         _ => Action::Heal,
     }
 }

@@ -176,7 +176,11 @@ impl World {
     ///
     /// # Errors
     /// The first thing that must not happen and did.
-    pub fn run_until(&mut self, end: Duration, mut holds: impl FnMut(&Self) -> bool) -> Result<bool, Violation> {
+    pub fn run_until(
+        &mut self,
+        end: Duration,
+        mut holds: impl FnMut(&Self) -> bool,
+    ) -> Result<bool, Violation> {
         while self.agenda.next_at().is_some_and(|at| at <= end) {
             if holds(self) {
                 return Ok(true);
@@ -203,7 +207,8 @@ impl World {
             return Ok(());
         }
         self.happened += 1;
-        let head = [&due.at.as_nanos().to_le_bytes()[..8], &(due.node as u32).to_le_bytes(), &[due.what.kind()]];
+        let head =
+            [&due.at.as_nanos().to_le_bytes()[..8], &(due.node as u32).to_le_bytes(), &[due.what.kind()]];
         self.trace.update(&head.concat()).update(due.what.payload());
         self.happen(due.node, due.what);
         self.violation.take().map_or(Ok(()), Err)
@@ -219,15 +224,23 @@ impl World {
                 self.plan(self.now + WALL_CLOCK, node, Happening::WallClock { life });
             }
             Happening::SessionUp { session, .. } => self.session_up(node, session),
-            Happening::SessionDown { session, peer, .. } => self.input(node, Input::SessionDown { session, peer }),
+            Happening::SessionDown { session, peer, .. } => {
+                self.input(node, Input::SessionDown { session, peer })
+            }
             Happening::Deliver { session, bytes } => self.deliver(node, session, bytes),
             Happening::Flush { session } => self.flush(node, session),
             Happening::Idle { session, since } => self.idle(session, since),
             Happening::DialTried { dial, peer, addrs, .. } => self.dial_tried(node, dial, peer, &addrs),
             Happening::DialFailed { dial, peer, .. } => self.dial_failed(node, dial, peer),
-            Happening::Request { from, from_life, rpc, bytes } => self.request(node, from, from_life, rpc, &bytes),
+            Happening::Request { from, from_life, rpc, bytes } => {
+                self.request(node, from, from_life, rpc, &bytes)
+            }
             Happening::Response { rpc, from, bytes, .. } => {
+                let faults = self.ledger.faults;
                 self.input(node, Input::RpcResponse { rpc, from, bytes: &bytes });
+                if self.ledger.faults > faults {
+                    self.tell(|| format!("n{node} was answered {:?}", cs_dht::wire::Reply::from_bytes(&bytes)));
+                }
             }
             Happening::Unanswered { rpc, .. } => self.input(node, Input::RpcFailed { rpc }),
             Happening::FolderStep { space, .. } => self.step_folder(node, space),
@@ -338,6 +351,7 @@ impl World {
             }
             Output::Folder { space, command } => {
                 self.ledger.note_command(node, space, &command);
+                self.tell(|| format!("n{node} to its folder: {}", cut(format!("{command:?}"), 300)));
                 self.command_folder(node, space, command);
             }
             Output::CloseFolder { space } => {
@@ -405,13 +419,16 @@ impl World {
 }
 
 fn brief(result: &Result<Reply, Problem>) -> String {
-    let mut text = match result {
-        Ok(reply) => format!("{reply:?}"),
+    match result {
+        Ok(reply) => cut(format!("{reply:?}"), 160),
         Err(problem) => format!("{:?}: {}", problem.code, problem.message),
-    };
-    if text.len() > 160 {
-        let cut = (0..=160).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-        text.truncate(cut);
+    }
+}
+
+/// The beginning of a text.
+pub(crate) fn cut(mut text: String, most: usize) -> String {
+    if let Some(at) = (0..=most).rev().find(|at| text.is_char_boundary(*at)).filter(|_| text.len() > most) {
+        text.truncate(at);
         text.push('…');
     }
     text
