@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cs_dht::Contact;
 use cs_identity::NodeId;
-use cs_store::{DirDisk, OnDamage, OpenOptions, Recovery, Store};
+use cs_store::{DirDisk, OnDamage, OpenOptions, Recovery, Store, StoreError};
 use cs_transport::net::{self, BindError, DialId, Endpoint, EndpointConfig, Events, RpcToken};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -47,6 +47,9 @@ pub enum StartError {
     /// The store is damaged.
     #[error("{0}")]
     Store(cs_store::OpenError),
+    /// The store opened, and cannot be read.
+    #[error("{0}")]
+    Broken(StoreError),
     /// No socket could be had.
     #[error("cannot listen: {0}")]
     Bind(BindError),
@@ -157,6 +160,8 @@ impl Driver {
         options_of_store.salt = random();
         if options.salvage {
             options_of_store.on_damage = OnDamage::Salvage;
+            // An intact index vouches for the log that it was made from; made anew, it is told of the damage.
+            options_of_store.rebuild_index = true;
         }
         let (store, recovery) = Store::open(disk, options_of_store).map_err(|e| match e {
             cs_store::OpenError::Locked => StartError::Locked(shown.clone()),
@@ -177,6 +182,9 @@ impl Driver {
             unix_ms: unix_ms(),
         };
         let core = NodeCore::new(config, secret, store, clock.now(), Box::new(random));
+        if let Some(error) = core.broken() {
+            return Err(StartError::Broken(error));
+        }
         let (asked_sender, asked) = mpsc::channel(REQUESTS);
         let (news_sender, news) = mpsc::channel(NEWS);
         let (inbox_sender, inbox) = mpsc::unbounded_channel();
@@ -214,7 +222,10 @@ impl Driver {
     }
 
     /// Runs the node until it is told to stop, then ends its sessions and folders in order.
-    pub async fn run(mut self) {
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store could not be read any more, which ended the node.
+    pub async fn run(mut self) -> Result<(), StoreError> {
         let mut wall_clock_at = Instant::now() + WALL_CLOCK_INTERVAL;
         self.carry_out();
         while !self.stopping {
@@ -242,7 +253,9 @@ impl Driver {
         }
         self.endpoint.shutdown().await;
         tokio::task::block_in_place(|| self.folders.close_all());
+        let broken = self.core.broken();
         self.core.close();
+        broken.map_or(Ok(()), Err)
     }
 
     /// Takes what else has come, so that one commit serves it all.
@@ -366,7 +379,7 @@ impl Driver {
                     self.input(Input::Folder { space, event });
                 }
             }
-            Output::Folder { space, command } => self.to_folder(space, command),
+            Output::Folder { space, command } => self.tell_folder(space, command),
             Output::CloseFolder { space } => self.folders.close(&space),
             Output::Answer { id, result } => {
                 if let Some(answer) = self.answers.remove(&id) {
@@ -388,7 +401,7 @@ impl Driver {
     }
 
     /// Chunks are read for a peer only as fast as it takes them.
-    fn to_folder(&mut self, space: cs_identity::SpaceId, command: FolderCommand) {
+    fn tell_folder(&mut self, space: cs_identity::SpaceId, command: FolderCommand) {
         match &command {
             FolderCommand::ReadChunk { peer, .. } if self.is_behind(peer) => {
                 self.waiting_reads.entry(*peer).or_default().push_back((space, command));

@@ -32,7 +32,7 @@ pub(crate) async fn run(
     tell: impl Fn(Heard) -> bool + Send + 'static,
 ) {
     loop {
-        let text: String = codes.borrow_and_update().iter().take(MAX_CODES).map(|code| hex(code)).collect();
+        let text: String = codes.borrow_and_update().iter().take(MAX_CODES).map(hex).collect();
         let Ok(mut lan) = LanDiscovery::start(me, port, &[(TEXT, &text)]) else { return };
         loop {
             tokio::select! {

@@ -105,8 +105,7 @@ impl Discovery {
         let mut contacts = bootstrap.clone();
         contacts.extend(load_contacts(store));
         if !contacts.is_empty() {
-            // A list that is too long or empty is all that can be refused.
-            let _ = dht.bootstrap(host.now, contacts);
+            dht.bootstrap(host.now, contacts);
         }
         set_network_config(host, store, &mut dht, &listen, &bootstrap, is_bootstrap);
         let known = store.local_prefix(PEER).into_iter().filter_map(|(key, bytes)| {
@@ -170,8 +169,7 @@ impl Discovery {
     /// Nodes that an invitation names.
     pub(crate) fn bootstrap_from(&mut self, host: &Host, nodes: Vec<Contact>) {
         if !nodes.is_empty() {
-            // A list that is too long or empty is all that can be refused.
-            let _ = self.dht.bootstrap(host.now, nodes);
+            self.dht.bootstrap(host.now, nodes);
         }
     }
 

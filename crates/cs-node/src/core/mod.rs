@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use cs_dht::Contact;
 use cs_identity::{NodeId, SecretKey, SpaceId};
-use cs_store::{Disk, Store};
+use cs_store::{Disk, Store, StoreError};
 
 pub use commands::check_ticket;
 pub use host::Entropy;
@@ -157,14 +157,14 @@ impl<D: Disk> NodeCore<D> {
             Input::Message { session, peer, bytes } => return self.on_message(session, peer, bytes),
             Input::RpcRequest { from, addr, bytes, token } => {
                 let input = cs_dht::Input::Request { from, addr, bytes, token };
-                return self.to_dht(from, input);
+                return self.tell_dht(from, input);
             }
             Input::RpcResponse { rpc, from, bytes } => {
-                return self.to_dht(from, cs_dht::Input::Response { rpc: cs_dht::RpcId(rpc), from, bytes });
+                return self.tell_dht(from, cs_dht::Input::Response { rpc: cs_dht::RpcId(rpc), from, bytes });
             }
             Input::RpcFailed { rpc } => {
                 let me = self.host.me;
-                return self.to_dht(me, cs_dht::Input::Failed { rpc: cs_dht::RpcId(rpc) });
+                return self.tell_dht(me, cs_dht::Input::Failed { rpc: cs_dht::RpcId(rpc) });
             }
             Input::LanPeer { peer, addrs, codes } => self.lan_peer(peer, addrs, &codes),
             Input::AddressObserved { addr } => self.address_observed(addr),
@@ -227,6 +227,12 @@ impl<D: Disk> NodeCore<D> {
         self.host.outbox.pop_front()
     }
 
+    /// What keeps the store from being read, if anything does: the node stops then.
+    #[must_use]
+    pub fn broken(&self) -> Option<StoreError> {
+        self.store.broken()
+    }
+
     /// Writes the store's index out, for a quick next start. The last call to a node.
     pub fn close(mut self) {
         // Whatever fails here is made up for by the next start, from the log.
@@ -284,7 +290,7 @@ impl<D: Disk> NodeCore<D> {
         }
     }
 
-    fn to_dht(&mut self, from: NodeId, input: cs_dht::Input<'_>) -> Result<(), PeerFault> {
+    fn tell_dht(&mut self, from: NodeId, input: cs_dht::Input<'_>) -> Result<(), PeerFault> {
         let done = self.discovery.dht.handle_input(self.host.now, input);
         done.map_err(|fault| PeerFault { peer: from, what: dht_fault_text(fault) })
     }

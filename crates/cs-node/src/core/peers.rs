@@ -115,6 +115,9 @@ impl<D: Disk> NodeCore<D> {
                 space.graph.credentials(&me).iter().map(|s| s.bytes().to_vec().into()).collect();
             self.host.send(*session, Lane::Control, &Message::Open { space: space.id.into(), credentials });
             space.link_up(&mut self.host, &self.store, peer, *session);
+            if space.rights_of(&self.host, &peer).is_empty() {
+                space.tell_revoked(&mut self.host, peer);
+            }
         }
     }
 

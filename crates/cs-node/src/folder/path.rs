@@ -95,7 +95,9 @@ fn is_component(component: &[u8]) -> bool {
 
 impl Ord for RelPath {
     fn cmp(&self, other: &Self) -> core::cmp::Ordering {
-        self.components().cmp(other.components())
+        // By components, without splitting: what separates them sorts before every byte that a name can hold.
+        let sorted = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
+        self.0.iter().map(sorted).cmp(other.0.iter().map(sorted))
     }
 }
 

@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use cs_identity::control::{Action, DataFrontier, DocumentId, Frontier, Holding, Mark, Statement};
 use cs_identity::{Area, NodeId, OpId, Rights};
 use cs_store::Disk;
+use cs_transport::wire::Lane;
+use minicbor::bytes::ByteVec;
 
 use crate::api::Access;
 use crate::core::archive::Archive;
 use crate::core::host::Host;
 use crate::core::space::{Fault, Space};
+use crate::wire::Message;
 
 /// How many further grants a manager's own may stand above.
 const MANAGER_DEPTH: u8 = 8;
@@ -92,8 +95,22 @@ impl Space {
             let cut = Action::Cut { grant: *grant, frontier: frontier.clone(), cascade: false };
             self.state(host, store, cut)?;
         }
+        self.tell_revoked(host, who);
         self.rotate(host, store)?;
         Ok(grants.len())
+    }
+
+    /// Tells a connected device what took its rights away, so that it need not guess: it is sent nothing else any more.
+    pub(crate) fn tell_revoked(&self, host: &mut Host, who: NodeId) {
+        let is_theirs = |grant: &OpId| {
+            let grant = self.graph.get(grant).and_then(|s| s.action.as_grant());
+            grant.is_some_and(|g| g.holder == who)
+        };
+        let cuts = self.graph.statements().filter(|s| matches!(&s.action, Action::Cut { grant, .. } if is_theirs(grant)));
+        let credentials: Vec<ByteVec> = cuts.map(|s| s.bytes().to_vec().into()).collect();
+        if !credentials.is_empty() {
+            self.send(host, who, Lane::Control, &Message::Open { space: self.id.into(), credentials });
+        }
     }
 
     /// Begins a new epoch, its root sealed to everybody who may still read.
