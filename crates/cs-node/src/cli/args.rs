@@ -257,7 +257,7 @@ pub(crate) struct Wait {
 #[derive(Debug, Default, ClapArgs)]
 #[command(next_help_heading = "Options of a node that is started")]
 pub(crate) struct Node {
-    /// Address to listen on, as HOST:PORT with a numeric host; may be repeated [default: [::]:0]
+    /// Address to listen on, as HOST:PORT with a numeric host; may be repeated [default: any port of every interface]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Vec<Listen>,
     /// Node of the DHT to begin with; may be repeated
