@@ -77,7 +77,9 @@ fn secrets_of(world: &mut World, node: usize, space: SpaceId) -> (ControlGraph, 
 fn document_of(path: &BlindPath) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new_derive_key("cosync 2026 document of a path");
     hasher.update(&[1]);
-    path.tags().iter().for_each(|tag| drop(hasher.update(tag.as_bytes())));
+    for tag in path.tags() {
+        hasher.update(tag.as_bytes());
+    }
     let mut id = [0; 16];
     hasher.finalize_xof().fill(&mut id);
     id

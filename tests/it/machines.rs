@@ -168,8 +168,10 @@ impl Machine for ReconcileMachine {
         let mut index = Index::new();
         let mut common = Chance::new(7, "common");
         let mut own = Chance::new(u64::from(role), "own");
-        (0..300).for_each(|_| drop(index.insert(common.bytes())));
-        (0..40).for_each(|_| drop(index.insert(own.bytes())));
+        let ids = (0..300).map(|_| common.bytes()).chain((0..40).map(|_| own.bytes()));
+        for id in ids.collect::<Vec<_>>() {
+            index.insert(id);
+        }
         let config = reconcile::Config::default();
         let session = if role == 0 {
             reconcile::Session::initiate(config, &index, [role; 32])

@@ -256,7 +256,10 @@ impl World {
             for (node, space) in &members {
                 if let Some(what) = unrest(space, members.len()) {
                     let pending = self.pending(*node, &id);
-                    return Some(format!("n{node}, {name}: {what}; {pending:?}; {}", self.doctor(*node, &id)));
+                    return Some(format!(
+                        "n{node}, {name}: {what}; {pending:?}; {}",
+                        self.doctor(*node, &id)
+                    ));
                 }
             }
             let (first, theirs) = &members[0];

@@ -239,7 +239,9 @@ impl World {
                 let faults = self.ledger.faults;
                 self.input(node, Input::RpcResponse { rpc, from, bytes: &bytes });
                 if self.ledger.faults > faults {
-                    self.tell(|| format!("n{node} was answered {:?}", cs_dht::wire::Reply::from_bytes(&bytes)));
+                    self.tell(|| {
+                        format!("n{node} was answered {:?}", cs_dht::wire::Reply::from_bytes(&bytes))
+                    });
                 }
             }
             Happening::Unanswered { rpc, .. } => self.input(node, Input::RpcFailed { rpc }),
