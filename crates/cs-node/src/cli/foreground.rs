@@ -5,10 +5,10 @@ use std::io;
 use cs_node::api::{Problem, ProblemCode, Reply, Request};
 use cs_node::core::Event;
 use cs_node::{Driver, Handle, http};
-use cs_store::Recovery;
+use cs_store::{Recovery, StoreError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep_until};
 
 use crate::cli::args::Node;
@@ -28,7 +28,7 @@ pub(crate) enum Way {
 /// A node at work in this process, with its local API.
 pub(crate) struct Running {
     handle: Handle,
-    node: JoinHandle<()>,
+    node: JoinHandle<Result<(), StoreError>>,
     api: JoinHandle<()>,
     events: UnboundedReceiver<Event>,
     signals: Signals,
@@ -94,8 +94,9 @@ impl Running {
                 ended = &mut self.node => {
                     self.live.clear();
                     self.api.abort();
+                    how(client, ended)?;
                     client.out.note("The node was stopped.");
-                    return ended.map_err(|_| fault());
+                    return Ok(());
                 }
                 Some(event) = self.events.recv() => {
                     if let Some(notice) = trace::notice(&event) {
@@ -122,7 +123,7 @@ impl Running {
         tokio::select! {
             ended = &mut self.node => {
                 self.api.abort();
-                ended.map_err(|_| fault())
+                how(client, ended)
             }
             () = self.signals.next() => {
                 client.out.note("Stopped at once; nothing that was acknowledged is lost.");
@@ -213,6 +214,11 @@ fn socket_problem(client: &Client, error: &io::Error) -> Problem {
         ),
         "Choose a state directory with a shorter path by `--home DIR`.",
     )
+}
+
+/// How the node ended.
+fn how(client: &Client, ended: Result<Result<(), StoreError>, JoinError>) -> Result<(), Problem> {
+    ended.map_err(|_| fault())?.map_err(|error| start::broken(client, &error))
 }
 
 fn fault() -> Problem {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use cs_identity::NodeId;
 use cs_node::api::{Problem, ProblemCode, Reply, Request};
 use cs_node::{Options, StartError, core};
+use cs_store::StoreError;
 use serde_json::json;
 
 use crate::cli::args::{Join, Node, Share, Up};
@@ -15,6 +16,10 @@ use crate::cli::foreground::{self, Running, Way};
 use crate::cli::live::{self, Live};
 use crate::cli::{background, invited, place, text, words};
 use crate::config::{Bootstrap, Config, Role};
+
+/// What to do about a damaged log.
+const SALVAGE: &str = "`cosync up --salvage` keeps the damaged segment aside and goes on with everything intact; what is \
+                       missing comes back from other devices. Have the disk checked.";
 
 /// A name server that does not answer is given up after this.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
@@ -227,6 +232,7 @@ pub(crate) fn problem_of(client: &Client, error: &StartError) -> Problem {
         ),
         StartError::Home(_, error) => home_problem(client, error),
         StartError::Store(error) => store_problem(client, error),
+        StartError::Broken(error) => broken(client, error),
         StartError::Bind(error) => Problem::new(
             ProblemCode::Failed,
             match error {
@@ -263,6 +269,18 @@ pub(crate) fn home_problem(client: &Client, error: &std::io::Error) -> Problem {
     )
 }
 
+/// What a store that opened says when it cannot be read.
+pub(crate) fn broken(client: &Client, error: &StoreError) -> Problem {
+    let home = client.home.path().display();
+    let what = match error {
+        StoreError::Corrupt { segment, offset } => {
+            format!("The log in {home} is damaged: segment {segment}, at byte {offset}.")
+        }
+        other => format!("The store in {home} cannot be read: {other}."),
+    };
+    Problem::new(ProblemCode::Corrupt, what, SALVAGE)
+}
+
 fn store_problem(client: &Client, error: &cs_store::OpenError) -> Problem {
     let home = client.home.path().display();
     match error {
@@ -275,8 +293,7 @@ fn store_problem(client: &Client, error: &cs_store::OpenError) -> Problem {
                 damage.until,
                 words::count(damage.salvaged.into(), "operation", "operations"),
             ),
-            "`cosync up --salvage` keeps the damaged segment aside and goes on with everything intact; what is missing \
-             comes back from other devices. Have the disk checked.",
+            SALVAGE,
         ),
         cs_store::OpenError::Newer => Problem::new(
             ProblemCode::Failed,
