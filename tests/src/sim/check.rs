@@ -142,6 +142,10 @@ impl World {
 
     /// What a node acknowledged, it still has when it starts again.
     pub(crate) fn check_ledger(&mut self, node: usize) {
+        // While its disk is full it answers nothing.
+        if self.machines[node].disk_is_full {
+            return;
+        }
         let confirmed: Vec<(SpaceId, BTreeSet<OpId>)> = (self.ledger.confirmed.iter())
             .filter(|((who, _), _)| *who == node)
             .map(|((_, space), ids)| (*space, ids.clone()))

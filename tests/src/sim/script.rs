@@ -3,7 +3,7 @@
 use crate::sim::check::Violation;
 use crate::sim::network::Weather;
 use crate::sim::world::{Summary, World};
-use cs_node::api::{Access, Reply, Request};
+use cs_node::api::{Access, ProblemCode, Reply, Request};
 use cs_node::core::CommandId;
 use cs_node::folder::{RelPath, Rename, Vfs};
 use std::collections::BTreeMap;
@@ -336,7 +336,12 @@ impl Stage {
             return false;
         }
         let request = Request::Revoke { space: Some(id.clone()), node: self.world.id(who).to_string() };
-        let done = matches!(self.world.ask_now(node, request), Some(Ok(Reply::Done { .. })));
+        let done = match self.world.ask_now(node, request) {
+            Some(Ok(_)) => true,
+            // What a full disk did not take is written once there is room.
+            Some(Err(problem)) => problem.code == ProblemCode::Disk,
+            None => false,
+        };
         if done {
             self.world.expel(&id, who);
             self.members.insert((who, space), false);
