@@ -1,0 +1,135 @@
+//! Decoders of cs-transport: what arrives as datagrams and on streams.
+
+use std::net::SocketAddr;
+
+use cs_identity::SecretKey;
+use cs_transport::rpc::{call_of_answer, open_request, seal_request};
+use cs_transport::stun::{
+    AttributeKind, Builder, Class, Message, Method, answer_binding, binding_request, read_binding_answer,
+};
+use cs_transport::wire::{
+    Answer, Frame, FrameKind, Hello, Lane, LaneBuffer, LinkMessage, MAX_LINK_MESSAGE, Request, StreamKind,
+    classify, encode_length,
+};
+
+use crate::laws::{bytes_of, one_encoding};
+
+const NOW_MS: u64 = 1_700_000_000_000;
+
+fn peer() -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], 4433))
+}
+
+/// A handshake frame, and its body as a hello.
+pub fn handshake(bytes: &[u8]) -> bool {
+    let is_hello = Hello::from_bytes(bytes).is_ok_and(|hello| {
+        let own = bytes_of(|out| hello.encode(out));
+        assert_eq!(Hello::from_bytes(&own), Ok(hello));
+        true
+    });
+    one_encoding(bytes, Frame::from_bytes, |frame| bytes_of(|out| frame.encode(out))) || is_hello
+}
+
+/// Frames of each kind, and hellos with and without an extension.
+pub fn handshake_seeds() -> Vec<Vec<u8>> {
+    let hello =
+        bytes_of(|out| Hello { node: [1; 32], incarnation: 7, parameters: b"parameters" }.encode(out));
+    let extended = [&hello[..], &[9, 0, 2, 1, 2]].concat();
+    let frame = |kind| bytes_of(|out| Frame { kind, body: &hello }.encode(out));
+    let frames = [FrameKind::Initiate, FrameKind::Respond, FrameKind::Confirm].map(frame);
+    frames.into_iter().chain([hello.clone(), extended]).collect()
+}
+
+/// A stream: its kind, and its messages in pieces whose size the second byte tells. On a link, they are read.
+pub fn link(bytes: &[u8]) -> bool {
+    let [kind, piece, stream @ ..] = bytes else { return false };
+    let Some(kind) = StreamKind::from_byte(*kind) else { return false };
+    let limit = if kind == StreamKind::Link { MAX_LINK_MESSAGE } else { 4096 };
+    let mut buffer = LaneBuffer::new(limit);
+    let mut is_accepted = false;
+    for mut piece in stream.chunks(usize::from(*piece).max(1)) {
+        while !piece.is_empty() {
+            let Ok(read) = buffer.read(&mut piece) else { return false };
+            let Some(message) = read else { continue };
+            assert!(message.len() <= limit);
+            let encode = |message: &LinkMessage| bytes_of(|out| message.encode(out));
+            is_accepted |=
+                kind != StreamKind::Link || one_encoding(&message, LinkMessage::from_bytes, encode);
+        }
+    }
+    is_accepted
+}
+
+/// Both link messages, and two messages on a lane in small pieces.
+pub fn link_seeds() -> Vec<Vec<u8>> {
+    let framed = |body: &[u8]| [&encode_length(body.len())[..], body].concat();
+    let links = [LinkMessage::Offer { seen: 3 }, LinkMessage::Decide { number: 4 }];
+    let link = links.map(|message| framed(&bytes_of(|out| message.encode(out)))).concat();
+    let lane = [framed(b"first"), framed(b"second")].concat();
+    let stream = |kind: StreamKind, piece: u8, body: &[u8]| [&[kind.to_byte(), piece], body].concat();
+    vec![stream(StreamKind::Link, 255, &link), stream(StreamKind::Lane(Lane::Bulk), 2, &lane)]
+}
+
+/// A datagram of sealed RPC, sealed or as plaintext: both readers see it.
+pub fn rpc(bytes: &[u8]) -> bool {
+    let _ = classify(bytes);
+    let _ = call_of_answer(bytes);
+    let opened = open_request(&bob(), [3; 32], bytes);
+    let (_, call) = request();
+    let is_answer = call.open(bytes).is_ok();
+    let is_plain_answer =
+        one_encoding(bytes, Answer::from_bytes, |answer| bytes_of(|out| answer.encode(out)));
+    let is_plain_request = Request::from_bytes(bytes).is_ok_and(|request| {
+        assert_eq!(bytes_of(|out| request.encode(bytes.len(), out)), bytes);
+        true
+    });
+    opened.is_ok() || is_answer || is_plain_answer || is_plain_request
+}
+
+fn alice() -> SecretKey {
+    SecretKey::from_bytes([1; 32])
+}
+
+fn bob() -> SecretKey {
+    SecretKey::from_bytes([2; 32])
+}
+
+fn request() -> (Vec<u8>, cs_transport::rpc::Call) {
+    seal_request(&alice(), &bob().node_id(), [4; 32], NOW_MS, b"question", 100).expect("it is short")
+}
+
+/// A request and its answer, sealed and not.
+pub fn rpc_seeds() -> Vec<Vec<u8>> {
+    let (sealed, _) = request();
+    let opened = open_request(&bob(), [3; 32], &sealed).expect("it is for bob");
+    let answer = opened.answer.seal(Answer::Body(b"answer")).expect("there is room");
+    let plain = bytes_of(|out| Request { unix_ms: NOW_MS, sign: true, body: b"question" }.encode(64, out));
+    vec![sealed, answer, plain, bytes_of(|out| Answer::Body(b"answer").encode(out))]
+}
+
+/// A STUN message: walked, checked, answered and read.
+pub fn stun(bytes: &[u8]) -> bool {
+    let Ok(message) = Message::from_bytes(bytes) else { return false };
+    for attribute in message.attributes() {
+        let _ = attribute.xor_address(&message);
+    }
+    let _ = message.fingerprint();
+    let _ = message.integrity(b"key");
+    if let Some(answer) = answer_binding(&message, peer()) {
+        let read = Message::from_bytes(&answer).expect("an own answer is a message");
+        assert!(read.class() != Class::Success || read_binding_answer(&read) == Ok(peer()));
+    }
+    let _ = read_binding_answer(&message);
+    true
+}
+
+/// A binding request, its answer, and a message with an integrity check.
+pub fn stun_seeds() -> Vec<Vec<u8>> {
+    let request = binding_request([5; 12]);
+    let answer =
+        answer_binding(&Message::from_bytes(&request).expect("an own request"), peer()).expect("it asks");
+    let builder = Builder::new(Class::Request, Method::BINDING, [6; 12]);
+    let checked =
+        builder.attribute(AttributeKind(0x8022), b"software").integrity(b"key").fingerprint().finish();
+    vec![request, answer, checked]
+}

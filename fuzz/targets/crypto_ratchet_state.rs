@@ -1,0 +1,6 @@
+//! Fuzzes `cs_fuzz::crypto::ratchet_state`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    cs_fuzz::crypto::ratchet_state(bytes);
+});

@@ -1,0 +1,6 @@
+//! Fuzzes `cs_fuzz::node::message`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    cs_fuzz::node::message(bytes);
+});
