@@ -32,11 +32,35 @@ pub fn usage(pid: u32) -> Option<Usage> {
         resident: bytes("VmRSS:")?,
         peak: bytes("VmHWM:")?,
     };
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let children = children.split_whitespace().filter_map(|child| usage(child.parse().ok()?));
-    Some(children.fold(own, |sum, child| Usage {
+    Some(children(pid).into_iter().filter_map(usage).fold(own, |sum, child| Usage {
         cpu: sum.cpu + child.cpu,
         resident: sum.resident + child.resident,
         peak: sum.peak + child.peak,
     }))
+}
+
+/// A child belongs to the thread that made it.
+fn children(pid: u32) -> Vec<u32> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|child| child.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_of_another_thread_is_counted() {
+        let child = std::thread::spawn(|| std::process::Command::new("sleep").arg("60").spawn().unwrap());
+        let parent = std::process::id();
+        let mut child = child.join().unwrap();
+        assert!(children(parent).contains(&child.id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(usage(child.id()), None);
+        assert!(usage(parent).unwrap().peak > 1 << 20);
+    }
 }

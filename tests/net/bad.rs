@@ -1,0 +1,96 @@
+//! Garbage on the port, damage on the disk, a second node: nothing crashes, nothing is lost, and it is said what to do.
+
+use std::fs;
+use std::net::UdpSocket;
+use std::path::Path;
+use std::process::Output;
+
+use cs_tests::real::{Setup, fill};
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::lab::{Lab, Pair, arrives};
+
+#[test]
+fn garbage_on_the_port_stops_nothing() {
+    const PACKETS: usize = 10_000;
+    let lab = Lab::new();
+    let mut pair = Pair::in_sync(&lab, &[("before.txt", "before")]);
+    let port = pair.nodes[0].status().unwrap().listen[0].clone();
+    fill(&pair.folders[0].join("large.bin"), 8 << 20, 5).unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let mut packet = vec![0; 1500];
+    for number in 0..PACKETS {
+        let length = rng.random_range(0..=packet.len());
+        rng.fill_bytes(&mut packet[..length]);
+        // Every first byte, since it tells the protocols on the port apart.
+        packet[0] = (number % 256) as u8;
+        // A full buffer drops it, as a network would.
+        let _ = socket.send_to(&packet[..length], &port);
+    }
+    pair.become_equal();
+    fs::write(pair.folders[1].join("after.txt"), "after").unwrap();
+    arrives(&pair.folders[0].join("after.txt"), "after");
+    assert!(pair.nodes.iter_mut().all(|node| !node.has_ended()));
+}
+
+#[test]
+fn a_second_node_on_the_same_state_is_refused_and_the_first_goes_on() {
+    let lab = Lab::new();
+    let setup = lab.setup("a");
+    let mut node = setup.up().unwrap();
+    let refused = setup.command(&["up"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(4));
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(told.contains("running already") && told.contains("cosync down"), "{told}");
+    assert!(node.status().is_ok() && !node.has_ended());
+}
+
+#[test]
+fn a_damaged_log_is_told_and_salvaged_when_asked() {
+    let lab = Lab::new();
+    let pair = Pair::in_sync(&lab, &[("first.txt", "one"), ("second.txt", "two"), ("third.txt", "three")]);
+    let Pair { setups, nodes: [a, b], folders } = pair;
+    a.stop().unwrap();
+    flip_a_byte(&setups[0].home().join("store"));
+    let before = files_of(&setups[0].home().join("store"));
+
+    let refused = up(&setups[0]);
+    assert_eq!(refused.status.code(), Some(10), "{refused:?}");
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(told.contains("is damaged") && told.contains("--salvage"), "{told}");
+    assert_eq!(files_of(&setups[0].home().join("store")), before, "a refusal changes nothing");
+
+    let (salvaged, _) = setups[0].start(&["--json", "up", "--salvage"]).unwrap();
+    fs::write(folders[1].join("fourth.txt"), "four").unwrap();
+    arrives(&folders[0].join("fourth.txt"), "four");
+    crate::lab::become_equal(&folders[0], &folders[1]);
+    for (name, text) in [("first.txt", "one"), ("second.txt", "two"), ("third.txt", "three")] {
+        assert_eq!(fs::read_to_string(folders[0].join(name)).unwrap(), text);
+    }
+    drop((salvaged, b));
+}
+
+fn up(setup: &Setup) -> Output {
+    setup.command(&["up"]).output().unwrap()
+}
+
+/// In the middle of the largest segment of the log: what follows it is intact, so it is no torn tail.
+fn flip_a_byte(store: &Path) {
+    let segments = fs::read_dir(store).unwrap().map(|entry| entry.unwrap().path());
+    let logs = segments.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("log-"));
+    let segment = logs.max_by_key(|path| path.metadata().unwrap().len()).expect("there is a segment");
+    let mut bytes = fs::read(&segment).unwrap();
+    let written = bytes.iter().rposition(|byte| *byte != 0).expect("something is written");
+    bytes[written / 2] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+}
+
+fn files_of(dir: &Path) -> Vec<(String, u64)> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    let name = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+    let mut files: Vec<_> = entries.map(|entry| (name(&entry), entry.metadata().unwrap().len())).collect();
+    files.sort();
+    files
+}

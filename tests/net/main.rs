@@ -1,0 +1,9 @@
+//! Real nodes, as processes on loopback: what no simulation shows.
+
+mod bad;
+mod chaos;
+mod disk;
+mod lab;
+mod proxy;
+mod secrecy;
+mod sync;
