@@ -35,7 +35,17 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Fai
     {
         let mut command = nightly_fuzz(workspace);
         let seconds = format!("-max_total_time={}", wish.seconds);
-        command.args(["run", target.as_str(), "--", seconds.as_str(), "-rss_limit_mb=2048", "-timeout=10"]);
+        // There is no unsafe code to sanitise in a decoder, and without it inputs run twice as fast.
+        command.args([
+            "run",
+            "--sanitizer",
+            "none",
+            target.as_str(),
+            "--",
+            seconds.as_str(),
+            "-rss_limit_mb=2048",
+            "-timeout=10",
+        ]);
         process::must(&mut command)?;
     }
     Ok(())

@@ -275,7 +275,10 @@ impl Space {
                 }
                 continue;
             };
-            if winner.content == Content::Deleted && winner.author != host.me && !self.files.accepted.contains(path) {
+            if winner.content == Content::Deleted
+                && winner.author != host.me
+                && !self.files.accepted.contains(path)
+            {
                 deletions += 1;
                 continue;
             }

@@ -106,7 +106,10 @@ impl Space {
             let grant = self.graph.get(grant).and_then(|s| s.action.as_grant());
             grant.is_some_and(|g| g.holder == who)
         };
-        let cuts = self.graph.statements().filter(|s| matches!(&s.action, Action::Cut { grant, .. } if is_theirs(grant)));
+        let cuts = self
+            .graph
+            .statements()
+            .filter(|s| matches!(&s.action, Action::Cut { grant, .. } if is_theirs(grant)));
         let credentials: Vec<ByteVec> = cuts.map(|s| s.bytes().to_vec().into()).collect();
         if !credentials.is_empty() {
             self.send(host, who, Lane::Control, &Message::Open { space: self.id.into(), credentials });
