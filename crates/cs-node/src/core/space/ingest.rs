@@ -133,7 +133,12 @@ impl Space {
         store: &mut Archive<D>,
         new: &[OpId],
     ) -> Result<(), Fault> {
+        let had_keys = !self.keys.is_empty();
         self.take_keys(host);
+        if !had_keys && !self.keys.is_empty() {
+            // Keys that a damaged log had lost come back from others; the folder has waited for them.
+            self.open_folder(host, false);
+        }
         self.changed(host.now);
         let peers: Vec<NodeId> = self.links.keys().copied().collect();
         for peer in peers {
@@ -268,6 +273,11 @@ impl Space {
 
     /// Lets a stored operation take effect, or stand aside.
     fn apply(&mut self, operation: &Signed<Operation>, verdict: Verdict) {
+        if verdict == Verdict::Pending {
+            // A damaged log lost a statement that it names: it is judged when that is back, and condemns nothing until then.
+            self.sealed.push(operation.id());
+            return;
+        }
         if verdict != Verdict::Valid {
             self.tree.pass_over(operation.id(), &operation.deps);
             self.documents.pass_over(operation.id(), &operation.deps);
