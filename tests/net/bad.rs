@@ -3,13 +3,12 @@
 use std::fs;
 use std::net::UdpSocket;
 use std::path::Path;
-use std::process::Output;
 
-use cs_tests::real::{Setup, fill};
+use cs_tests::real::fill;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::lab::{Lab, Pair, arrives};
+use crate::lab::{Lab, Pair, arrives, become_equal, rests};
 
 #[test]
 fn garbage_on_the_port_stops_nothing() {
@@ -49,41 +48,50 @@ fn a_second_node_on_the_same_state_is_refused_and_the_first_goes_on() {
 
 #[test]
 fn a_damaged_log_is_told_and_salvaged_when_asked() {
-    let lab = Lab::new();
-    let pair = Pair::in_sync(&lab, &[("first.txt", "one"), ("second.txt", "two"), ("third.txt", "three")]);
-    let Pair { setups, nodes: [a, b], folders } = pair;
-    a.stop().unwrap();
-    flip_a_byte(&setups[0].home().join("store"));
-    let before = files_of(&setups[0].home().join("store"));
+    // Statements lie early in the log, operations later; what is lost differs, and none of it may cost a file.
+    for tenth in [3, 5, 7, 9] {
+        salvage(tenth);
+    }
+}
 
-    let refused = up(&setups[0]);
+/// Damages the log at so many tenths of its length, and has it salvaged.
+fn salvage(tenth: usize) {
+    const FILES: [(&str, &str); 3] = [("first.txt", "one"), ("second.txt", "two"), ("third.txt", "three")];
+    let lab = Lab::new();
+    let pair = Pair::in_sync(&lab, &[]);
+    rests(&pair.nodes[1]);
+    // Written after the other device was let in, so that the operations name the statement that let it in.
+    FILES.iter().for_each(|(name, text)| fs::write(pair.folders[0].join(name), text).unwrap());
+    FILES.iter().for_each(|(name, text)| arrives(&pair.folders[1].join(name), text));
+    let Pair { setups, nodes: [a, _b], folders } = pair;
+    a.stop().unwrap();
+    let store = setups[0].home().join("store");
+    flip_a_byte(&store, tenth);
+    let before = files_of(&store);
+
+    let refused = setups[0].command(&["up"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(10), "{refused:?}");
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(told.contains("is damaged") && told.contains("--salvage"), "{told}");
-    assert_eq!(files_of(&setups[0].home().join("store")), before, "a refusal changes nothing");
+    assert_eq!(files_of(&store), before, "a refusal changes nothing");
 
-    let (salvaged, _) = setups[0].start(&["--json", "up", "--salvage"]).unwrap();
+    let (_salvaged, _) = setups[0].start(&["--json", "up", "--salvage"]).unwrap();
     fs::write(folders[1].join("fourth.txt"), "four").unwrap();
     arrives(&folders[0].join("fourth.txt"), "four");
-    crate::lab::become_equal(&folders[0], &folders[1]);
-    for (name, text) in [("first.txt", "one"), ("second.txt", "two"), ("third.txt", "three")] {
-        assert_eq!(fs::read_to_string(folders[0].join(name)).unwrap(), text);
+    become_equal(&folders[0], &folders[1]);
+    for (name, text) in FILES {
+        assert_eq!(fs::read_to_string(folders[0].join(name)).unwrap(), text, "damaged at {tenth} tenths");
     }
-    drop((salvaged, b));
 }
 
-fn up(setup: &Setup) -> Output {
-    setup.command(&["up"]).output().unwrap()
-}
-
-/// In the middle of the largest segment of the log: what follows it is intact, so it is no torn tail.
-fn flip_a_byte(store: &Path) {
+/// In the largest segment of the log, before its end: what follows is intact, so it is no torn tail.
+fn flip_a_byte(store: &Path, tenth: usize) {
     let segments = fs::read_dir(store).unwrap().map(|entry| entry.unwrap().path());
     let logs = segments.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("log-"));
     let segment = logs.max_by_key(|path| path.metadata().unwrap().len()).expect("there is a segment");
     let mut bytes = fs::read(&segment).unwrap();
     let written = bytes.iter().rposition(|byte| *byte != 0).expect("something is written");
-    bytes[written / 2] ^= 1;
+    bytes[written * tenth / 10] ^= 1;
     fs::write(&segment, bytes).unwrap();
 }
 
