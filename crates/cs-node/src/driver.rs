@@ -8,7 +8,7 @@ use bytes::Bytes;
 use cs_dht::Contact;
 use cs_identity::NodeId;
 use cs_store::{DirDisk, OnDamage, OpenOptions, Recovery, Store, StoreError};
-use cs_transport::net::{self, BindError, DialId, Endpoint, EndpointConfig, Events, RpcToken};
+use cs_transport::net::{self, BindError, Endpoint, EndpointConfig, Events, RpcToken};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -119,7 +119,6 @@ pub struct Driver {
     inbox_sender: mpsc::UnboundedSender<Arrived>,
     sessions: BTreeMap<SessionId, (net::SessionId, NodeId)>,
     numbers: BTreeMap<net::SessionId, SessionId>,
-    dials: BTreeMap<DialId, NodeId>,
     tokens: BTreeMap<u64, RpcToken>,
     answers: BTreeMap<CommandId, oneshot::Sender<Result<Reply, Problem>>>,
     waiting_reads: BTreeMap<NodeId, VecDeque<(cs_identity::SpaceId, FolderCommand)>>,
@@ -209,7 +208,6 @@ impl Driver {
             inbox_sender,
             sessions: BTreeMap::new(),
             numbers: BTreeMap::new(),
-            dials: BTreeMap::new(),
             tokens: BTreeMap::new(),
             answers: BTreeMap::new(),
             waiting_reads: BTreeMap::new(),
@@ -321,8 +319,7 @@ impl Driver {
                 self.sessions.remove(&number);
                 self.input(Input::SessionDown { session: number, peer });
             }
-            net::Event::DialFailed { dial, peer, .. } => {
-                self.dials.remove(&dial);
+            net::Event::DialFailed { peer, .. } => {
                 self.input(Input::DialFailed { peer });
             }
             net::Event::Request { from, addr, bytes, token } => {
@@ -347,8 +344,7 @@ impl Driver {
     fn carry_out_one(&mut self, output: Output) {
         match output {
             Output::Dial { peer, addrs } => {
-                let dial = self.endpoint.dial(peer, addrs);
-                self.dials.insert(dial, peer);
+                self.endpoint.dial(peer, addrs);
             }
             Output::Send { session, lane, bytes } => {
                 if let Some((session, _)) = self.sessions.get(&session) {
