@@ -10,23 +10,26 @@ use crate::{Failure, process, table};
 /// One benchmark.
 struct Bench {
     name: &'static str,
-    package: &'static str,
-    target: Target,
+    home: Home,
     about: &'static str,
 }
 
-/// What cargo runs for it, in the release profile.
+/// Where cargo finds what it runs, in the release profile.
 #[derive(Clone, Copy)]
-enum Target {
-    Binary(&'static str),
-    #[allow(dead_code, reason = "the crates add theirs")]
-    Example(&'static str),
+enum Home {
+    /// The binary `bench-NAME` of the package of tests.
+    Tests,
+    /// The binary and feature of its name in the package of peers, which the workspace leaves out.
+    #[allow(dead_code, reason = "until the first benchmark of a crate stands")]
+    Peers,
 }
+
+/// The package of peers.
+pub(crate) const PEERS: &str = "tests/peers/Cargo.toml";
 
 const BENCHES: &[Bench] = &[Bench {
     name: "product",
-    package: "cs-tests",
-    target: Target::Binary("bench-product"),
+    home: Home::Tests,
     about: "two real nodes on real folders, beside Syncthing where it is installed",
 }];
 
@@ -49,12 +52,11 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Fai
     let bench = bench
         .ok_or_else(|| Failure::new(format!("`{name}` is no bench; without a name, they are listed")))?;
     let mut rows = Vec::new();
-    let is_success =
-        process::each_line(&mut bench.command(workspace)?, |line| match row(bench.name, line) {
-            Some(row) if is_json => println!("{row}"),
-            Some(row) => rows.push(row),
-            None => eprint!("{line}"),
-        })?;
+    let is_success = process::each_line(&mut bench.command(workspace), |line| match row(bench.name, line) {
+        Some(row) if is_json => println!("{row}"),
+        Some(row) => rows.push(row),
+        None => eprint!("{line}"),
+    })?;
     if !rows.is_empty() {
         let cells: Vec<Vec<String>> = rows.iter().map(cells).collect();
         table::render(&FIELDS, &NUMBERS, &cells).iter().for_each(|line| println!("{line}"));
@@ -63,20 +65,19 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Fai
 }
 
 impl Bench {
-    fn command(&self, workspace: &Workspace) -> Result<Command, Failure> {
+    fn command(&self, workspace: &Workspace) -> Command {
         let mut command = cargo();
-        command.args(["run", "--release", "--quiet", "--package", self.package]);
-        match self.target {
-            Target::Binary(name) => {
-                let package = workspace.package(self.package);
-                if !package.is_some_and(|package| package.binaries.iter().any(|binary| binary == name)) {
-                    return Err(Failure::new(format!("{} has no binary `{name}`", self.package)));
-                }
-                command.args(["--bin", name])
-            }
-            Target::Example(name) => command.args(["--example", name]),
+        command.args(["run", "--release", "--quiet"]);
+        match self.home {
+            Home::Tests => command.args(["--package", "cs-tests", "--bin", &format!("bench-{}", self.name)]),
+            Home::Peers => command.arg("--manifest-path").arg(workspace.root.join(PEERS)).args([
+                "--features",
+                self.name,
+                "--bin",
+                self.name,
+            ]),
         };
-        Ok(command)
+        command
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::process::{self, Tally};
 use crate::report::Findings;
 use crate::workspace::{Package, Workspace, cargo};
-use crate::{Failure, checks, fuzz, table};
+use crate::{Failure, bench, checks, fuzz, table};
 
 /// A row of the matrix.
 struct Step {
@@ -71,6 +71,7 @@ fn quick_checks() -> Vec<Step> {
     vec![
         step("fmt", fmt(&["--all"])),
         step("fmt fuzz", fmt(&["--manifest-path", fuzz::MANIFEST])),
+        step("fmt peers", fmt(&["--manifest-path", bench::PEERS])),
         step("layers", How::Check(checks::find_layers)),
         step("tidy", How::Check(checks::find_tidy)),
         step("cites", How::Check(checks::find_cites)),
