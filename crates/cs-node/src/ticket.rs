@@ -154,11 +154,19 @@ impl FromStr for Ticket {
         if *version != VERSION {
             return Err(TicketError::Newer);
         }
-        let body: Body = minicbor::decode(body).map_err(|_| TicketError::Damaged)?;
+        let body = decode(body).ok_or(TicketError::Damaged)?;
         let bootstrap =
             body.bootstrap.iter().map(|k| Ok((node(&k.id)?, k.addr))).collect::<Result<_, _>>()?;
         Ok(Self { inviter: node(&body.inviter)?, secret: body.secret, addrs: body.addrs, bootstrap })
     }
+}
+
+/// The body, if it is all of the bytes and within the bounds.
+fn decode(bytes: &[u8]) -> Option<Body> {
+    let mut decoder = minicbor::Decoder::new(bytes);
+    let body: Body = decoder.decode().ok()?;
+    let is_within = body.addrs.len() <= MAX_ADDRS && body.bootstrap.len() <= MAX_ADDRS;
+    (decoder.position() == bytes.len() && is_within).then_some(body)
 }
 
 fn node(bytes: &[u8; 32]) -> Result<NodeId, TicketError> {
@@ -205,6 +213,26 @@ mod tests {
             // The last character may carry unused bits only, and then the text is not canonical.
             assert_eq!(altered.parse::<Ticket>(), Err(TicketError::Damaged), "character {i}");
         }
+    }
+
+    /// The text of a body, whatever it holds.
+    fn text_of(body: &[u8]) -> String {
+        let mut bytes = [&[VERSION], body].concat();
+        bytes.extend(checksum(&bytes));
+        format!("{PREFIX}{}", base32().encode(&bytes))
+    }
+
+    #[test]
+    fn an_invitation_with_more_than_it_may_hold_is_refused() {
+        let addrs = |count: usize| vec!["192.0.2.1:4040".parse().unwrap(); count];
+        let body = |addrs| {
+            let inviter = *ticket().inviter.as_bytes();
+            minicbor::to_vec(Body { inviter, secret: [9; 16], addrs, bootstrap: Vec::new() }).unwrap()
+        };
+        assert!(text_of(&body(addrs(MAX_ADDRS))).parse::<Ticket>().is_ok());
+        assert_eq!(text_of(&body(addrs(MAX_ADDRS + 1))).parse::<Ticket>(), Err(TicketError::Damaged));
+        let trailing = [body(addrs(1)), vec![0]].concat();
+        assert_eq!(text_of(&trailing).parse::<Ticket>(), Err(TicketError::Damaged));
     }
 
     #[test]
