@@ -40,7 +40,7 @@ pub fn message_seeds() -> Vec<Vec<u8>> {
     let messages = [
         Message::Hello { version: 1, addrs: vec![addr()], tags: vec![2; 32] },
         Message::Open { space, credentials: vec![vec![3; 40].into()] },
-        Message::Summary { space, control: [4; 16], operations: [5; 16], pending: 6 },
+        Message::Summary { space, control: [4; 16], operations: [5; 16], pending: 6, scanning: true },
         Message::Reconcile { space, set: Set::Operations, session: 7, initiator: true, body: vec![8; 20] },
     ];
     messages.iter().map(Message::to_bytes).collect()

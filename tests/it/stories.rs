@@ -277,3 +277,49 @@ fn a_machine_that_slept_for_an_hour_catches_up() {
     world.converge(LIMIT).unwrap();
     assert_eq!(file(&world, 1, "news").unwrap(), b"of the night");
 }
+
+/// NODE-8.
+#[test]
+fn who_resumes_has_what_happened_meanwhile_at_once() {
+    // Of the two, one has the lower ID and would begin anyway; the other has to begin out of its turn.
+    for (node, paused) in [(0, 20), (0, 21), (0, 22), (1, 20), (1, 21), (1, 22)] {
+        let (mut world, _) = world_of(16, &[Access::Write]);
+        world.ask(node, Request::Pause { space: None }).unwrap().unwrap();
+        put(&mut world, 1 - node, "meanwhile", b"there");
+        world.run_for(paused * SECOND).unwrap();
+        assert_eq!(file(&world, node, "meanwhile"), None);
+        world.ask(node, Request::Resume { space: None }).unwrap().unwrap();
+        let end = world.now() + SECOND;
+        let is_there = world.run_until(end, |world| file(world, node, "meanwhile").is_some());
+        assert!(is_there.unwrap(), "node {node} after {paused} s");
+    }
+}
+
+/// NODE-5. More files than may be under way lack their content, and still hold nobody up.
+#[test]
+fn files_whose_only_source_is_gone_hold_up_no_others() {
+    const FILES: usize = 1_500;
+    const MAX_APPLYING: usize = 1_024;
+    let (mut world, _) = world_of(17, &[Access::Write, Access::Write]);
+    let names: Vec<String> = (0..FILES).map(|n| format!("gone{n}")).collect();
+    let paths: Vec<&str> = names.iter().map(String::as_str).collect();
+    world.edit(1, "/d", &paths, |vfs| {
+        for name in &names {
+            let bytes = cs_tests::sim::Chance::new(17, name).noise(20_000);
+            assert!(vfs.put(&path(name), &bytes));
+        }
+    });
+    while (0..3).any(|node| world.spaces(node)[0].operations <= FILES as u64) {
+        world.run_for(SECOND / 50).unwrap();
+    }
+    world.kill(1);
+    let is_nowhere = |name: &&String| [0, 2].iter().all(|node| file(&world, *node, name).is_none());
+    let lost = names.iter().filter(is_nowhere).count();
+    assert!(lost > MAX_APPLYING, "only {lost} files are on the killed node alone");
+    put(&mut world, 0, "news", b"from another device");
+    let end = world.now() + 90 * SECOND;
+    assert!(world.run_until(end, |world| file(world, 2, "news").is_some()).unwrap());
+    world.start_after(1, SECOND);
+    world.run_for(2 * SECOND).unwrap();
+    world.converge(LIMIT).unwrap();
+}

@@ -93,6 +93,9 @@ pub enum Message {
         /// Files whose content it still waits for.
         #[n(3)]
         pending: u64,
+        /// Whether it is still looking through its folder, so that more is to come.
+        #[n(4)]
+        scanning: bool,
     },
     /// A step of a reconciliation.
     #[n(3)]

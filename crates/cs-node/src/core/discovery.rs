@@ -108,11 +108,7 @@ impl Discovery {
             dht.bootstrap(host.now, contacts);
         }
         set_network_config(host, store, &mut dht, &listen, &bootstrap, is_bootstrap);
-        let known = store.local_prefix(PEER).into_iter().filter_map(|(key, bytes)| {
-            let id: [u8; 32] = key.get(PEER.len()..)?.try_into().ok()?;
-            let addrs = minicbor::decode(&bytes).ok()?;
-            Some((NodeId::from_bytes(&id).ok()?, Known { addrs, ..Known::default() }))
-        });
+        let known = stored_addrs(store).map(|(peer, addrs)| (peer, Known { addrs, ..Known::default() }));
         Self {
             known: known.collect(),
             dht,
@@ -131,6 +127,11 @@ impl Discovery {
     /// Nodes of the DHT that an invitation may name.
     pub(crate) fn bootstrap_nodes(&self) -> Vec<(NodeId, SocketAddr)> {
         self.bootstrap.iter().filter_map(|c| Some((c.id, *c.addrs.first()?))).collect()
+    }
+
+    /// Everybody whose addresses were written down: members of a space, now or once.
+    pub(crate) fn remembered<D: Disk>(&self, store: &Archive<D>) -> BTreeSet<NodeId> {
+        stored_addrs(store).map(|(peer, _)| peer).collect()
     }
 
     /// Who shall be connected. The others are left alone.
@@ -446,6 +447,13 @@ fn set_network_config<D: Disk>(
 fn keep_addrs<D: Disk>(store: &mut Archive<D>, peer: &NodeId, addrs: &[SocketAddr]) {
     let bytes = minicbor::to_vec(addrs).expect("writing to a vector cannot fail");
     store.put_local(&[PEER, peer.as_bytes()].concat(), &bytes);
+}
+
+fn stored_addrs<D: Disk>(store: &Archive<D>) -> impl Iterator<Item = (NodeId, Vec<SocketAddr>)> {
+    store.local_prefix(PEER).into_iter().filter_map(|(key, bytes)| {
+        let id: [u8; 32] = key.get(PEER.len()..)?.try_into().ok()?;
+        Some((NodeId::from_bytes(&id).ok()?, minicbor::decode(&bytes).ok()?))
+    })
 }
 
 fn load_contacts<D: Disk>(store: &Archive<D>) -> Vec<Contact> {

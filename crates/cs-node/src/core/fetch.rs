@@ -13,8 +13,8 @@ use crate::wire::MAX_IDS;
 /// Most bytes on their way from one peer: covers 100 Mbit/s at 600 ms, and bounds what a slow reader holds in memory.
 pub(crate) const WINDOW: u64 = 8 << 20;
 
-/// A chunk not delivered after this long is asked of somebody else.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// A peer that owes chunks and has sent none for this long is silent: what it owes is asked of others.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Rounds of asking everybody before a chunk waits for a new peer or a new edit.
 const ROUNDS: u32 = 3;
@@ -48,8 +48,20 @@ pub(crate) type Asks = Vec<(NodeId, Vec<(OpId, [u8; 32])>)>;
 pub(crate) struct Fetch {
     wanted: BTreeMap<[u8; 32], Wanted>,
     queue: VecDeque<[u8; 32]>,
-    in_flight: BTreeMap<NodeId, u64>,
+    peers: BTreeMap<NodeId, Owing>,
     bytes: u64,
+    /// Versions of chunks that were parked since the last look.
+    parked: BTreeSet<OpId>,
+}
+
+/// What a peer owes.
+#[derive(Debug, Default)]
+struct Owing {
+    bytes: u64,
+    /// When a chunk came from it last.
+    heard_at: Duration,
+    /// It let somebody wait too long: others are preferred until it sends something.
+    is_silent: bool,
 }
 
 impl Fetch {
@@ -68,7 +80,9 @@ impl Fetch {
     }
 
     /// Whether the chunk was asked for. What nobody asked for is not written to disk.
-    pub(crate) fn arrived(&mut self, id: &[u8; 32]) -> bool {
+    pub(crate) fn arrived(&mut self, now: Duration, from: NodeId, id: &[u8; 32]) -> bool {
+        let peer = self.peers.entry(from).or_default();
+        (peer.heard_at, peer.is_silent) = (now, false);
         let Some(wanted) = self.wanted.remove(id) else { return false };
         self.bytes -= u64::from(wanted.len);
         if let State::Asked { of, .. } = wanted.state {
@@ -93,40 +107,51 @@ impl Fetch {
 
     /// A peer is gone: what it owed is asked of others.
     pub(crate) fn peer_gone(&mut self, peer: NodeId) {
-        self.requeue(|of, _| of == peer);
-        self.in_flight.remove(&peer);
+        self.requeue(|of, _, _| of == peer);
+        self.peers.remove(&peer);
     }
 
-    /// Requeues what was asked for too long ago. Returns the next time to look.
+    /// Requeues what silent peers owe. Returns the next time to look.
+    ///
+    /// A slow peer is not silent: each chunk that it sends gives it time for the next.
     pub(crate) fn expire(&mut self, now: Duration) -> Option<Duration> {
-        self.requeue(|_, at| at + PATIENCE <= now);
+        let silent = self.requeue(|_, at, heard_at| at.max(heard_at) + PATIENCE <= now);
+        for peer in silent {
+            self.peers.entry(peer).or_default().is_silent = true;
+        }
         let asked = self.wanted.values().filter_map(|w| match w.state {
-            State::Asked { at, .. } => Some(at + PATIENCE),
+            State::Asked { of, at } => Some(at.max(self.peers.get(&of)?.heard_at) + PATIENCE),
             _ => None,
         });
         asked.min()
     }
 
-    fn requeue(&mut self, which: impl Fn(NodeId, Duration) -> bool) {
+    /// Takes back what was asked of a peer, if `which` says so of it, the time, and the time it was heard last. Returns
+    /// the peers.
+    fn requeue(&mut self, which: impl Fn(NodeId, Duration, Duration) -> bool) -> BTreeSet<NodeId> {
         let mut released = Vec::new();
         for (id, wanted) in &mut self.wanted {
-            if let State::Asked { of, at } = wanted.state
-                && which(of, at)
-            {
+            let State::Asked { of, at } = wanted.state else { continue };
+            let heard_at = self.peers.get(&of).map_or(Duration::ZERO, |peer| peer.heard_at);
+            if which(of, at, heard_at) {
                 wanted.state = State::Queued;
                 self.queue.push_back(*id);
                 released.push((of, wanted.len));
             }
         }
-        for (of, len) in released {
-            self.release(of, len);
-        }
+        released.iter().for_each(|(of, len)| self.release(*of, *len));
+        released.into_iter().map(|(of, _)| of).collect()
     }
 
     fn release(&mut self, of: NodeId, len: u32) {
-        if let Some(bytes) = self.in_flight.get_mut(&of) {
-            *bytes = bytes.saturating_sub(u64::from(len));
+        if let Some(peer) = self.peers.get_mut(&of) {
+            peer.bytes = peer.bytes.saturating_sub(u64::from(len));
         }
+    }
+
+    /// Versions that were found to be on nobody connected, since the last call.
+    pub(crate) fn take_parked(&mut self) -> BTreeSet<OpId> {
+        std::mem::take(&mut self.parked)
     }
 
     /// A new peer or a new edit may have what was missing everywhere.
@@ -141,7 +166,7 @@ impl Fetch {
         }
     }
 
-    /// Fills the windows of `peers` from the queue, least loaded first.
+    /// Fills the windows of `peers` from the queue, least loaded first, silent ones last.
     pub(crate) fn assign(&mut self, now: Duration, peers: &[NodeId]) -> Asks {
         let mut asks: BTreeMap<NodeId, Vec<(OpId, [u8; 32])>> = BTreeMap::new();
         let mut looked_at = self.queue.len();
@@ -157,22 +182,23 @@ impl Fetch {
                 wanted.rounds += 1;
                 if wanted.rounds >= ROUNDS {
                     wanted.state = State::Parked;
+                    self.parked.insert(wanted.version);
                     continue;
                 }
             }
-            let load = |p: &NodeId| self.in_flight.get(p).copied().unwrap_or(0);
+            let load = |p: &NodeId| self.peers.get(p).map_or((false, 0), |o| (o.is_silent, o.bytes));
             let Some(of) =
                 peers.iter().filter(|p| !wanted.refused.contains(p)).min_by_key(|p| load(p)).copied()
             else {
                 self.queue.push_back(id);
                 continue;
             };
-            let room = self.in_flight.entry(of).or_default();
-            if *room > 0 && *room + u64::from(wanted.len) > WINDOW {
+            let owing = self.peers.entry(of).or_default();
+            if owing.bytes > 0 && owing.bytes + u64::from(wanted.len) > WINDOW {
                 self.queue.push_front(id);
                 break;
             }
-            *room += u64::from(wanted.len);
+            owing.bytes += u64::from(wanted.len);
             wanted.state = State::Asked { of, at: now };
             asks.entry(of).or_default().push((wanted.version, id));
         }
@@ -225,7 +251,7 @@ mod tests {
         assert_eq!(asked(&fetch.assign(NOW, &[peer(1)]), peer(1)), 32, "8 MiB in chunks of 256 KiB");
         assert!(fetch.assign(NOW, &[peer(1)]).is_empty());
         assert_eq!(asked(&fetch.assign(NOW, &[peer(1), peer(2)]), peer(2)), 32);
-        assert!(fetch.arrived(&[0; 32]));
+        assert!(fetch.arrived(NOW, peer(1), &[0; 32]));
         assert_eq!(asked(&fetch.assign(NOW, &[peer(1)]), peer(1)), 1, "what arrives makes room");
     }
 
@@ -234,9 +260,9 @@ mod tests {
         let mut fetch = Fetch::default();
         fetch.want(version(), &[chunk(1, 10), chunk(1, 10)]);
         assert_eq!(asked(&fetch.assign(NOW, &[peer(1)]), peer(1)), 1);
-        assert!(fetch.arrived(&[1; 32]));
-        assert!(!fetch.arrived(&[1; 32]), "it came already");
-        assert!(!fetch.arrived(&[2; 32]), "nobody asked");
+        assert!(fetch.arrived(NOW, peer(1), &[1; 32]));
+        assert!(!fetch.arrived(NOW, peer(1), &[1; 32]), "it came already");
+        assert!(!fetch.arrived(NOW, peer(1), &[2; 32]), "nobody asked");
         assert_eq!(fetch.bytes(), 0);
     }
 
@@ -257,6 +283,20 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_peer_keeps_what_it_owes_and_a_silent_one_is_asked_last() {
+        let mut fetch = Fetch::default();
+        fetch.want(version(), &[chunk(1, 10), chunk(2, 10), chunk(3, 10)]);
+        fetch.assign(NOW, &[peer(1)]);
+        let later = NOW + PATIENCE - Duration::from_secs(1);
+        assert!(fetch.arrived(later, peer(1), &[1; 32]));
+        assert_eq!(fetch.expire(NOW + PATIENCE), Some(later + PATIENCE), "it sent something");
+        assert!(fetch.assign(later, &[peer(1), peer(2)]).is_empty());
+        assert_eq!(fetch.expire(later + PATIENCE), None);
+        let asks = fetch.assign(later + PATIENCE, &[peer(1), peer(2)]);
+        assert_eq!((asked(&asks, peer(1)), asked(&asks, peer(2))), (0, 2), "now the other has its turn");
+    }
+
+    #[test]
     fn what_nobody_has_is_parked_until_something_changes() {
         let mut fetch = Fetch::default();
         fetch.want(version(), &[chunk(1, 10)]);
@@ -268,6 +308,8 @@ mod tests {
         }
         assert!(fetch.assign(NOW, &[peer(1)]).is_empty());
         assert_eq!(fetch.parked(), 1);
+        assert_eq!(fetch.take_parked(), BTreeSet::from([version()]));
+        assert!(fetch.take_parked().is_empty(), "told once");
         fetch.retry();
         assert_eq!(asked(&fetch.assign(NOW, &[peer(2)]), peer(2)), 1);
     }

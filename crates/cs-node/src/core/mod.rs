@@ -20,7 +20,7 @@ mod space;
 mod tree;
 mod waiting;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -183,7 +183,7 @@ impl<D: Disk> NodeCore<D> {
         self.host.now = self.host.now.max(now);
         let now = self.host.now;
         for space in self.spaces.values_mut().filter(|s| s.timeout().is_some_and(|at| at <= now)) {
-            space.on_sync_timeout(&mut self.host, &self.store);
+            space.on_sync_timeout(&mut self.host);
             space.on_files_timeout(&mut self.host, &self.store);
             space.on_gossip_timeout(&mut self.host, &mut self.store);
         }
@@ -276,7 +276,11 @@ impl<D: Disk> NodeCore<D> {
             self.statements_seen = statements;
             let members = self.spaces.values().filter(|s| !s.paused).flat_map(|s| s.graph.members());
             let me = self.host.me;
-            let wanted = members.map(|(who, _)| who).filter(|who| *who != me).collect();
+            let mut wanted: BTreeSet<NodeId> = members.map(|(who, _)| who).filter(|who| *who != me).collect();
+            if self.spaces.values().any(|s| s.graph.root().is_none()) {
+                // A damaged log has lost who the members are. One of those that were may tell.
+                wanted.extend(self.discovery.remembered(&self.store));
+            }
             self.discovery.want(&mut self.store, wanted);
             self.discovery.announce_soon(self.host.now);
         }

@@ -114,7 +114,7 @@ impl<D: Disk> NodeCore<D> {
             let credentials =
                 space.graph.credentials(&me).iter().map(|s| s.bytes().to_vec().into()).collect();
             self.host.send(*session, Lane::Control, &Message::Open { space: space.id.into(), credentials });
-            space.link_up(&mut self.host, &self.store, peer, *session);
+            space.link_up(&mut self.host, peer, *session);
             if space.rights_of(&self.host, &peer).is_empty() {
                 space.tell_revoked(&mut self.host, peer);
             }
@@ -178,8 +178,8 @@ impl<D: Disk> NodeCore<D> {
                 space.review_link(host, peer);
                 space.changed(host.now);
             }
-            Message::Summary { control, operations, pending, .. } => {
-                space.on_summary(host, store, peer, Summary { control, operations, pending });
+            Message::Summary { control, operations, pending, scanning, .. } => {
+                space.on_summary(host, peer, Summary { control, operations, pending, scanning });
             }
             Message::Reconcile { set, session, initiator, body, .. } => {
                 space.on_reconcile(host, peer, set, session, initiator, &body)?;

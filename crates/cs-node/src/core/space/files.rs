@@ -57,6 +57,8 @@ pub(crate) struct Files {
     pub(crate) state: FolderState,
     /// Paths given to the folder, with the versions they shall have.
     applying: BTreeMap<RelPath, Vec<OpId>>,
+    /// Those of them that wait for what is on no connected device: they hold up nobody else.
+    stranded: BTreeSet<RelPath>,
     /// Peers that sent bytes that were not the chunk: not asked again in this session.
     pub(crate) distrusted: BTreeSet<NodeId>,
     /// Paths edited here, whose edit the next scan tells.
@@ -82,6 +84,7 @@ impl Files {
             dir,
             state,
             applying: BTreeMap::new(),
+            stranded: BTreeSet::new(),
             distrusted: BTreeSet::new(),
             edited: BTreeSet::new(),
             fetch: Fetch::default(),
@@ -99,6 +102,45 @@ impl Files {
     /// Whether applying to the path would be in vain now.
     fn is_stuck(&self, path: &RelPath) -> bool {
         self.troubles.contains_key(path) || self.edited.contains(path)
+    }
+
+    /// Whether the folder has not been looked through since it was opened.
+    pub(crate) fn is_scanning(&self) -> bool {
+        matches!(self.state, FolderState::Opening | FolderState::Scanning)
+    }
+
+    /// Paths on their way into the folder that are going to arrive.
+    fn under_way(&self) -> usize {
+        self.applying.len() - self.stranded.len()
+    }
+
+    /// Whatever was under way for a path is over.
+    fn take_back(&mut self, path: &RelPath) {
+        self.applying.remove(path);
+        self.stranded.remove(path);
+    }
+
+    /// Somebody new may have what nobody had.
+    pub(crate) fn fetch_again(&mut self) {
+        self.stranded.clear();
+        self.fetch.retry();
+    }
+
+    fn take_back_all(&mut self) {
+        self.applying.clear();
+        self.stranded.clear();
+    }
+
+    /// Notes which paths turned out to be on no connected device. Whether there are any new ones.
+    fn note_stranded(&mut self) -> bool {
+        let parked = self.fetch.take_parked();
+        if parked.is_empty() {
+            return false;
+        }
+        let is_parked = |(_, versions): &(&RelPath, &Vec<OpId>)| versions.iter().any(|v| parked.contains(v));
+        let paths: Vec<RelPath> = self.applying.iter().filter(is_parked).map(|(p, _)| p.clone()).collect();
+        self.stranded.extend(paths);
+        true
     }
 
     pub(crate) fn timeout(&self) -> Option<Duration> {
@@ -121,14 +163,14 @@ impl Space {
                 }
             }
             FolderEvent::Edited { path } => {
-                self.files.applying.remove(&path);
+                self.files.take_back(&path);
                 // Nothing is applied there until the scan has told what the edit is.
                 self.files.edited.insert(path);
             }
             FolderEvent::WrongChunk { from, .. } => {
                 self.files.distrusted.insert(from);
                 // What is under way is begun again, and asks others.
-                self.files.applying.clear();
+                self.files.take_back_all();
                 host.event(Event::Fault {
                     peer: from,
                     what: "a chunk whose bytes are not what its name says",
@@ -136,7 +178,7 @@ impl Space {
             }
             FolderEvent::Opened => {
                 self.files.state = FolderState::Scanning;
-                self.files.applying.clear();
+                self.files.take_back_all();
                 self.tell_folder(host, FolderCommand::Scan { scope: None });
             }
             FolderEvent::Failed { why } => {
@@ -148,18 +190,19 @@ impl Space {
                 self.files.edited.clear();
                 if self.files.state == FolderState::Scanning {
                     self.files.state = FolderState::Ready;
+                    self.changed(host.now);
                 }
             }
             FolderEvent::Changed { changes } => self.take_local_changes(host, store, changes)?,
             FolderEvent::Applied { path, versions } => {
-                self.files.applying.remove(&path);
+                self.files.take_back(&path);
                 self.files.troubles.remove(&path);
                 self.files.accepted.remove(&path);
                 self.tree.set_on_disk(&path, versions);
                 if self.tree.unsettled().is_empty() {
                     self.changed(host.now);
                 }
-                if !self.files.applying.len().is_multiple_of(LOOK_EVERY) {
+                if !self.files.under_way().is_multiple_of(LOOK_EVERY) {
                     return Ok(());
                 }
             }
@@ -173,7 +216,7 @@ impl Space {
                 return Ok(());
             }
             FolderEvent::Trouble { path, why } => {
-                self.files.applying.remove(&path);
+                self.files.take_back(&path);
                 self.files.troubles.insert(path, why);
                 self.files.retry_at = Some(host.now + TROUBLE_RETRY);
             }
@@ -212,7 +255,7 @@ impl Space {
         let mut confirmed = Vec::with_capacity(changes.len());
         for (LocalChange { path, base, content }, ours) in changes {
             // Whatever was under way for this path is settled anew against the edit.
-            self.files.applying.remove(&path);
+            self.files.take_back(&path);
             let node = self.tree.node(&path);
             let winner = node.and_then(|n| n.winner());
             let equal = winner.is_some_and(|w| w.content.same_data(&content));
@@ -261,7 +304,7 @@ impl Space {
         let mut batch = Vec::new();
         let mut deletions = 0;
         for path in self.tree.unsettled() {
-            if self.files.applying.len() + batch.len() >= MAX_APPLYING || batch.len() >= APPLY_BATCH {
+            if self.files.under_way() + batch.len() >= MAX_APPLYING || batch.len() >= APPLY_BATCH {
                 break;
             }
             let Some(node) = self.tree.node(path) else { continue };
@@ -290,6 +333,7 @@ impl Space {
         if batch.is_empty() {
             return;
         }
+        batch.iter().for_each(|(path, ..)| self.files.take_back(path));
         self.files.applying.extend(batch.iter().map(|(path, _, versions)| (path.clone(), versions.clone())));
         self.tell_folder(host, FolderCommand::Apply { versions: batch });
     }
@@ -306,6 +350,9 @@ impl Space {
             let pairs = pairs.iter().flat_map(|(v, id)| [v.as_bytes().as_slice(), id.as_slice()]).flatten();
             let message = Message::WantChunks { space: self.id.into(), pairs: pairs.copied().collect() };
             self.send(host, peer, Lane::Normal, &message);
+        }
+        if self.files.note_stranded() && self.files.state == FolderState::Ready {
+            self.apply_unsettled(host);
         }
     }
 
@@ -327,7 +374,7 @@ impl Space {
         if self.files.retry_at.is_some_and(|at| at <= host.now) {
             self.files.retry_at = None;
             self.files.troubles.clear();
-            self.files.fetch.retry();
+            self.files.fetch_again();
         }
         if let Some(next) = self.files.fetch.expire(host.now) {
             self.files.retry_at = Some(self.files.retry_at.map_or(next, |at| at.min(next)));
@@ -411,7 +458,7 @@ impl Space {
             None => self.files.fetch.refused(from, &id),
             // The folder checks the bytes against the ID before it writes them.
             Some(data) => {
-                if self.files.fetch.arrived(&id) {
+                if self.files.fetch.arrived(host.now, from, &id) {
                     self.files.bytes_received += data.len() as u64;
                     self.tell_folder(host, FolderCommand::WriteChunks { chunks: vec![(from, id, data)] });
                 }

@@ -15,6 +15,7 @@ pub(crate) struct Summary {
     pub(crate) control: [u8; 16],
     pub(crate) operations: [u8; 16],
     pub(crate) pending: u64,
+    pub(crate) scanning: bool,
 }
 
 /// A peer with which this space is open.
@@ -29,6 +30,8 @@ pub(crate) struct Link {
     pub(crate) told: Option<Summary>,
     /// Since when the summaries differ.
     pub(crate) differs_since: Option<Duration>,
+    /// Whether this node begins the next reconciliation itself, whosever turn it is.
+    pub(crate) is_impatient: bool,
     /// Running reconciliations, by set; the flag says whether this node began it.
     pub(crate) reconciling: BTreeMap<(Set, bool), Reconciling>,
     /// The peer's newest reconciliation that was answered, by set: its numbers only rise.
@@ -60,6 +63,7 @@ impl Link {
             theirs: None,
             told: None,
             differs_since: None,
+            is_impatient: false,
             reconciling: BTreeMap::new(),
             answered: BTreeMap::new(),
             lacking: BTreeMap::new(),

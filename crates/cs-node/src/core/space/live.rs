@@ -97,7 +97,7 @@ impl Space {
         }
         if before != rights {
             self.changed(host.now);
-            self.files.fetch.retry();
+            self.files.fetch_again();
         }
     }
 

@@ -149,10 +149,15 @@ impl Space {
         self.graph.statements().map(|s| s.bytes().to_vec())
     }
 
-    /// Stops or takes up syncing.
+    /// Stops or takes up syncing. Taking up begins with a summary, and with no wait for the other side's turn: what it
+    /// began meanwhile got no answer.
     pub(crate) fn set_paused(&mut self, host: &mut Host, paused: bool) {
         self.paused = paused;
         self.changed(host.now);
+        if !paused {
+            self.links.values_mut().for_each(|link| link.is_impatient = true);
+            self.compare_with_all(host);
+        }
         self.settle(host);
     }
 

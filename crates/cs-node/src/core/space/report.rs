@@ -6,6 +6,7 @@ use cs_store::Disk;
 use crate::api::{self, Level, SpaceState};
 use crate::core::archive::Archive;
 use crate::core::host::Host;
+use crate::core::space::link::Link;
 use crate::core::space::{Body, FolderState, Space, access_name};
 use crate::core::tree::Head;
 use crate::folder::{Content, RelPath};
@@ -50,11 +51,12 @@ impl Space {
     fn state_now(&self) -> SpaceState {
         // With a device that has no access any more nothing is ever equal.
         let mut links = self.links.values().filter(|l| l.rights.contains(Rights::RELAY));
-        let catching_up = links.any(|l| l.is_owed() || l.differs_since.is_some());
+        let more_to_come = |l: &Link| l.theirs.is_some_and(|theirs| theirs.scanning);
+        let catching_up = links.any(|l| l.is_owed() || l.differs_since.is_some() || more_to_come(l));
         match &self.files.state {
             _ if self.paused => SpaceState::Paused,
             FolderState::Failed(_) => SpaceState::Stopped,
-            FolderState::Opening | FolderState::Scanning => SpaceState::Scanning,
+            _ if self.files.is_scanning() => SpaceState::Scanning,
             _ if self.files_wanted() > 0 || catching_up => SpaceState::Syncing,
             _ if self.links.is_empty() => SpaceState::Alone,
             _ => SpaceState::UpToDate,
@@ -252,6 +254,8 @@ impl Space {
         for (peer, link) in &self.links {
             let state = if !link.rights.contains(Rights::READ) {
                 "has no access, and is sent nothing".to_owned()
+            } else if link.theirs.is_some_and(|theirs| theirs.scanning) {
+                "is looking through its folder".to_owned()
             } else if link.in_sync(&summary) {
                 "has the same operations".to_owned()
             } else if link.is_owed() {

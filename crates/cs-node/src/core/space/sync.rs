@@ -51,6 +51,7 @@ impl Space {
             control: short(self.control.fingerprint()),
             operations: short(self.operations.fingerprint()),
             pending: self.tree.unsettled().len() as u64,
+            scanning: self.files.is_scanning(),
         }
     }
 
@@ -61,7 +62,7 @@ impl Space {
     }
 
     /// Sends summaries that are due, and begins or gives up what has waited too long.
-    pub(crate) fn on_sync_timeout<D: Disk>(&mut self, host: &mut Host, store: &Archive<D>) {
+    pub(crate) fn on_sync_timeout(&mut self, host: &mut Host) {
         if self.summary_at <= host.now {
             self.summary_at = host.now + SUMMARY_INTERVAL;
             let peers: Vec<NodeId> = self.links.keys().copied().collect();
@@ -72,7 +73,15 @@ impl Space {
         let peers: Vec<NodeId> = self.links.keys().copied().collect();
         for peer in peers {
             self.give_up_what_stalls(host.now, peer);
-            self.compare(host, store, peer);
+        }
+        self.compare_with_all(host);
+    }
+
+    /// Begins with every peer what its turn has come for.
+    pub(crate) fn compare_with_all(&mut self, host: &mut Host) {
+        let peers: Vec<NodeId> = self.links.keys().copied().collect();
+        for peer in peers {
+            self.compare(host, peer);
         }
     }
 
@@ -102,37 +111,33 @@ impl Space {
             control: summary.control,
             operations: summary.operations,
             pending: summary.pending,
+            scanning: summary.scanning,
         };
         self.send(host, peer, Lane::Control, &message);
     }
 
     /// A peer said what it has.
-    pub(crate) fn on_summary<D: Disk>(
-        &mut self,
-        host: &mut Host,
-        store: &Archive<D>,
-        peer: NodeId,
-        summary: Summary,
-    ) {
+    pub(crate) fn on_summary(&mut self, host: &mut Host, peer: NodeId, summary: Summary) {
         if let Some(link) = self.links.get_mut(&peer) {
             link.theirs = Some(summary);
         }
-        self.compare(host, store, peer);
+        self.compare(host, peer);
     }
 
     /// Begins a reconciliation with a peer that has something else, if none is under way and nothing is owed.
-    fn compare<D: Disk>(&mut self, host: &mut Host, _store: &Archive<D>, peer: NodeId) {
+    fn compare(&mut self, host: &mut Host, peer: NodeId) {
         let mine = self.summary();
         let paused = self.paused;
         let Some(link) = self.links.get_mut(&peer) else { return };
         let Some(theirs) = link.theirs else { return };
         if link.in_sync(&mine) {
             link.differs_since = None;
+            link.is_impatient = false;
             return;
         }
         let since = *link.differs_since.get_or_insert(host.now);
         let busy = link.is_owed() || link.reconciling.keys().any(|(_, mine)| *mine);
-        let turn = host.me < peer || host.now >= since + BEGIN_ANYWAY_AFTER;
+        let turn = host.me < peer || link.is_impatient || host.now >= since + BEGIN_ANYWAY_AFTER;
         if busy || !turn || paused || !link.rights.contains(Rights::RELAY) {
             if host.now >= since + BEGIN_ANYWAY_AFTER {
                 link.differs_since = Some(host.now);
@@ -140,6 +145,7 @@ impl Space {
             return;
         }
         link.differs_since = Some(host.now);
+        link.is_impatient = false;
         let set = if theirs.control == mine.control { Set::Operations } else { Set::Control };
         self.begin(host, peer, set);
     }
@@ -332,7 +338,7 @@ impl Space {
             }
         }
         self.ask(host, peer);
-        self.compare(host, store, peer);
+        self.compare(host, peer);
         self.settle(host);
         fault
     }
@@ -347,15 +353,9 @@ impl Space {
     }
 
     /// A session opened the space with a peer.
-    pub(crate) fn link_up<D: Disk>(
-        &mut self,
-        host: &mut Host,
-        store: &Archive<D>,
-        peer: NodeId,
-        session: u64,
-    ) {
+    pub(crate) fn link_up(&mut self, host: &mut Host, peer: NodeId, session: u64) {
         self.links.insert(peer, Link::new(session, host.now));
         self.review_link(host, peer);
-        self.compare(host, store, peer);
+        self.compare(host, peer);
     }
 }
