@@ -1,5 +1,7 @@
 //! X25519 (RFC 7748) that refuses results without entropy.
 
+use core::fmt;
+
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
@@ -26,6 +28,44 @@ pub fn public_key(secret: &[u8; 32]) -> [u8; 32] {
 pub fn shared_secret(secret: &[u8; 32], public: &[u8; 32]) -> Result<Zeroizing<[u8; 32]>, LowOrderPoint> {
     let shared = StaticSecret::from(*secret).diffie_hellman(&PublicKey::from(*public));
     if shared.was_contributory() { Ok(Zeroizing::new(shared.to_bytes())) } else { Err(LowOrderPoint) }
+}
+
+/// A secret with its public key, which costs a multiplication of the base point once instead of in every handshake. The secret
+/// is wiped on drop.
+#[derive(Clone)]
+pub struct KeyPair {
+    secret: Zeroizing<[u8; 32]>,
+    public: [u8; 32],
+}
+
+impl KeyPair {
+    /// The pair of `secret`, which is clamped as RFC 7748 section 5 says. One base-point multiplication.
+    #[must_use]
+    pub fn new(secret: [u8; 32]) -> Self {
+        let secret = Zeroizing::new(secret);
+        let public = public_key(&secret);
+        Self { secret, public }
+    }
+
+    /// The public half.
+    #[must_use]
+    pub fn public(&self) -> &[u8; 32] {
+        &self.public
+    }
+
+    /// As [`shared_secret`].
+    ///
+    /// # Errors
+    /// [`LowOrderPoint`] as there.
+    pub fn shared_secret(&self, public: &[u8; 32]) -> Result<Zeroizing<[u8; 32]>, LowOrderPoint> {
+        shared_secret(&self.secret, public)
+    }
+}
+
+impl fmt::Debug for KeyPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyPair").field("public", &self.public).finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]

@@ -7,19 +7,20 @@ use zeroize::Zeroizing;
 
 use super::MAX_MESSAGE;
 use super::pattern::{Hash, Protocol, Token};
+use super::statics::StaticCache;
 use super::symmetric::{Secret, SymmetricState, export};
 use super::transport::{Receiver, Sender};
-use crate::dh::{LowOrderPoint, public_key, shared_secret};
+use crate::aead::TAG_LENGTH;
+use crate::dh::{KeyPair, LowOrderPoint};
 
 /// What one side brings to a handshake; ends in [`initiate`](Self::initiate) or [`respond`](Self::respond).
 pub struct Setup<'a> {
     protocol: Protocol,
     prologue: &'a [u8],
-    local: Option<Secret>,
+    local: Option<KeyPair>,
     remote: Option<[u8; 32]>,
-    ephemeral: Secret,
+    entropy: Secret,
     psks: Vec<Secret>,
-    static_shared: Option<([u8; 32], Secret)>,
 }
 
 impl<'a> Setup<'a> {
@@ -31,9 +32,8 @@ impl<'a> Setup<'a> {
             prologue: &[],
             local: None,
             remote: None,
-            ephemeral: Zeroizing::new(entropy),
+            entropy: Zeroizing::new(entropy),
             psks: Vec::new(),
-            static_shared: None,
         }
     }
 
@@ -44,10 +44,16 @@ impl<'a> Setup<'a> {
         self
     }
 
-    /// One's own static X25519 secret.
+    /// One's own static X25519 secret. One base-point multiplication, which [`local_pair`](Self::local_pair) saves.
     #[must_use]
-    pub fn local(mut self, secret: [u8; 32]) -> Self {
-        self.local = Some(Zeroizing::new(secret));
+    pub fn local(self, secret: [u8; 32]) -> Self {
+        self.local_pair(&KeyPair::new(secret))
+    }
+
+    /// One's own static key, kept with its public half from one handshake to the next.
+    #[must_use]
+    pub fn local_pair(mut self, pair: &KeyPair) -> Self {
+        self.local = Some(pair.clone());
         self
     }
 
@@ -66,14 +72,6 @@ impl<'a> Setup<'a> {
         self
     }
 
-    /// The product of both static keys, if the caller kept it from before: when the peer turns out to be `remote`, this saves
-    /// a quarter of an IK handshake. From [`dh::shared_secret`](crate::dh::shared_secret).
-    #[must_use]
-    pub fn static_shared(mut self, remote: [u8; 32], shared: [u8; 32]) -> Self {
-        self.static_shared = Some((remote, Zeroizing::new(shared)));
-        self
-    }
-
     /// Starts as the side that writes first. No multiplication happens yet.
     ///
     /// # Errors
@@ -82,7 +80,7 @@ impl<'a> Setup<'a> {
         Ok(WriteTurn(self.start(true)?))
     }
 
-    /// Starts as the side that reads first. One base-point multiplication where the pattern needs a static key.
+    /// Starts as the side that reads first. No multiplication happens yet.
     ///
     /// # Errors
     /// [`SetupError`] if keys are missing, or given but without a part in the pattern.
@@ -107,8 +105,7 @@ impl<'a> Setup<'a> {
         let mut symmetric = SymmetricState::new(self.protocol);
         symmetric.mix_hash(self.prologue);
         if pattern.responder_known() {
-            let known =
-                if initiator { self.remote } else { self.local.as_ref().map(|secret| public_key(secret)) };
+            let known = if initiator { self.remote } else { self.local.as_ref().map(|pair| *pair.public()) };
             symmetric.mix_hash(&known.ok_or(SetupError::MissingRemoteKey)?);
         }
         let mut psks = self.psks;
@@ -119,11 +116,12 @@ impl<'a> Setup<'a> {
             initiator,
             index: 0,
             local: self.local,
-            ephemeral: self.ephemeral,
+            entropy: self.entropy,
+            ephemeral: None,
             remote: self.remote,
             remote_ephemeral: None,
             psks,
-            static_shared: self.static_shared,
+            product: None,
         })
     }
 }
@@ -217,38 +215,21 @@ impl WriteTurn {
     ///
     /// # Errors
     /// [`HandshakeError::TooLong`] for a payload that does not fit, [`HandshakeError::LowOrder`] for a useless remote key.
-    pub fn write(mut self, payload: &[u8]) -> Result<(Vec<u8>, Step<ReadTurn>), HandshakeError> {
-        let message = self.0.write(payload)?;
-        Ok((
-            message,
-            if self.0.is_complete() { Step::Done(self.0.finish()) } else { Step::Turn(ReadTurn(self.0)) },
-        ))
+    pub fn write(self, payload: &[u8]) -> Result<(Vec<u8>, Step<ReadTurn>), HandshakeError> {
+        self.write_known(payload, &mut StaticCache::new(0))
     }
 
-    /// The peer's static key, once known. It is proven to be the peer's only by a message that depends on it.
-    #[must_use]
-    pub fn remote_static(&self) -> Option<&[u8; 32]> {
-        self.0.remote.as_ref()
-    }
-
-    /// Whether a key was agreed on already. In IK, the initiator's first message agrees on one by itself.
-    #[must_use]
-    pub fn is_encrypted(&self) -> bool {
-        self.0.symmetric.has_key()
-    }
-
-    /// The running transcript hash, unique to the messages so far.
-    #[must_use]
-    pub fn transcript(&self) -> &[u8; 32] {
-        self.0.symmetric.transcript()
-    }
-
-    /// A key from the handshake so far, equal on both sides, as QUIC's early data needs one; `None` before any secret is
-    /// shared. It has the forward secrecy of the messages so far: in IK after the first message, none against theft of the
-    /// responder's static key, and none against replay.
-    #[must_use]
-    pub fn export(&self, label: &[u8], context: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
-        self.0.export(label, context)
+    /// As [`write`](Self::write), with the products of peers met before: saves a multiplication in IK and X (CRYPTO-19).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn write_known(
+        mut self,
+        payload: &[u8],
+        known: &mut StaticCache,
+    ) -> Result<(Vec<u8>, Step<ReadTurn>), HandshakeError> {
+        let message = self.0.write(payload, known)?;
+        Ok((message, self.0.step(ReadTurn)))
     }
 }
 
@@ -260,32 +241,63 @@ impl ReadTurn {
     ///
     /// # Errors
     /// [`HandshakeError`]; the handshake is over, and nothing of it remains (CRYPTO-4).
-    pub fn read(mut self, message: &[u8]) -> Result<(Vec<u8>, Step<WriteTurn>), HandshakeError> {
-        let payload = self.0.read(message)?;
-        Ok((
-            payload,
-            if self.0.is_complete() { Step::Done(self.0.finish()) } else { Step::Turn(WriteTurn(self.0)) },
-        ))
+    pub fn read(self, message: &[u8]) -> Result<(Vec<u8>, Step<WriteTurn>), HandshakeError> {
+        self.read_known(message, &mut StaticCache::new(0))
     }
 
-    /// The peer's static key, if known already.
-    #[must_use]
-    pub fn remote_static(&self) -> Option<&[u8; 32]> {
-        self.0.remote.as_ref()
-    }
-
-    /// The running transcript hash, unique to the messages so far.
-    #[must_use]
-    pub fn transcript(&self) -> &[u8; 32] {
-        self.0.symmetric.transcript()
-    }
-
-    /// As [`WriteTurn::export`].
-    #[must_use]
-    pub fn export(&self, label: &[u8], context: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
-        self.0.export(label, context)
+    /// As [`read`](Self::read), with the products of peers met before: saves a multiplication in IK and X (CRYPTO-19).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_known(
+        mut self,
+        message: &[u8],
+        known: &mut StaticCache,
+    ) -> Result<(Vec<u8>, Step<WriteTurn>), HandshakeError> {
+        let payload = self.0.read(message, known)?;
+        Ok((payload, self.0.step(WriteTurn)))
     }
 }
+
+macro_rules! facts_of_a_turn {
+    ($($turn:ident)*) => {$(
+        impl $turn {
+            /// The peer's static key, once known. It is proven to be the peer's only by a message that depends on it.
+            #[must_use]
+            pub fn remote_static(&self) -> Option<&[u8; 32]> {
+                self.0.remote.as_ref()
+            }
+
+            /// Whether a key was agreed on already. In IK, the initiator's first message agrees on one by itself.
+            #[must_use]
+            pub fn is_encrypted(&self) -> bool {
+                self.0.symmetric.has_key()
+            }
+
+            /// The running transcript hash, unique to the messages so far.
+            #[must_use]
+            pub fn transcript(&self) -> &[u8; 32] {
+                self.0.symmetric.transcript()
+            }
+
+            /// A key from the handshake so far, equal on both sides, as QUIC's early data needs one; `None` before any
+            /// secret is shared. It has the forward secrecy of the messages so far: in IK after the first message, none
+            /// against theft of the responder's static key, and none against replay.
+            #[must_use]
+            pub fn export(&self, label: &[u8], context: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+                self.0.export(label, context)
+            }
+        }
+
+        impl fmt::Debug for $turn {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($turn)).field("protocol", &self.0.protocol).finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+
+facts_of_a_turn!(WriteTurn ReadTurn);
 
 /// What a finished handshake leaves: raw keys, as a packet protection like QUIC's wants them. Wiped on drop.
 pub struct Keys {
@@ -322,38 +334,43 @@ struct State {
     initiator: bool,
     /// Messages so far.
     index: usize,
-    local: Option<Secret>,
-    ephemeral: Secret,
+    local: Option<KeyPair>,
+    /// Becomes the ephemeral pair when the pattern sends it.
+    entropy: Secret,
+    ephemeral: Option<KeyPair>,
     remote: Option<[u8; 32]>,
     remote_ephemeral: Option<[u8; 32]>,
     /// Last first, so that the next one is popped.
     psks: Vec<Secret>,
-    static_shared: Option<([u8; 32], Secret)>,
+    /// The product of both static keys, from its token to the end of that message, and whether it was known before.
+    product: Option<(Secret, bool)>,
 }
 
 impl State {
-    fn write(&mut self, payload: &[u8]) -> Result<Vec<u8>, HandshakeError> {
+    fn write(&mut self, payload: &[u8], known: &mut StaticCache) -> Result<Vec<u8>, HandshakeError> {
         let mut message = Vec::new();
         for token in self.protocol.pattern.tokens(self.index) {
             match token {
                 Token::E => {
-                    let public = public_key(&self.ephemeral);
-                    message.extend_from_slice(&public);
-                    self.mix_ephemeral(&public);
+                    let pair = KeyPair::new(*self.entropy);
+                    message.extend_from_slice(pair.public());
+                    self.mix_ephemeral(pair.public());
+                    self.ephemeral = Some(pair);
                 }
                 Token::S => {
-                    let public = public_key(self.local.as_ref().ok_or(HandshakeError::TooShort)?);
-                    self.symmetric.encrypt_and_hash(&public, &mut message);
+                    let pair = self.local.as_ref().ok_or(HandshakeError::TooShort)?;
+                    self.symmetric.encrypt_and_hash(pair.public(), &mut message);
                 }
-                agreement => self.agree(agreement)?,
+                agreement => self.agree(agreement, known)?,
             }
         }
         self.symmetric.encrypt_and_hash(payload, &mut message);
         self.index += 1;
+        self.keep_product(known);
         if message.len() > MAX_MESSAGE { Err(HandshakeError::TooLong) } else { Ok(message) }
     }
 
-    fn read(&mut self, message: &[u8]) -> Result<Vec<u8>, HandshakeError> {
+    fn read(&mut self, message: &[u8], known: &mut StaticCache) -> Result<Vec<u8>, HandshakeError> {
         if message.len() > MAX_MESSAGE {
             return Err(HandshakeError::TooLong);
         }
@@ -373,15 +390,15 @@ impl State {
                         self.symmetric.decrypt_and_hash(sealed).map_err(|_| HandshakeError::Forged)?;
                     self.remote = Some(take_key(&mut public.as_slice())?);
                 }
-                agreement => self.agree(agreement)?,
+                agreement => self.agree(agreement, known)?,
             }
         }
-        let payload = match self.symmetric.decrypt_and_hash(rest) {
-            Ok(payload) => payload,
-            Err(_) if rest.len() < 16 => return Err(HandshakeError::TooShort),
-            Err(_) => return Err(HandshakeError::Forged),
-        };
+        let payload = self.symmetric.decrypt_and_hash(rest).map_err(|_| {
+            self.pay_for_product();
+            if rest.len() < TAG_LENGTH { HandshakeError::TooShort } else { HandshakeError::Forged }
+        })?;
         self.index += 1;
+        self.keep_product(known);
         Ok(payload)
     }
 
@@ -393,36 +410,59 @@ impl State {
     }
 
     /// The tokens that agree on a key without a byte in the message.
-    fn agree(&mut self, token: Token) -> Result<(), HandshakeError> {
-        let local = self.local.as_ref();
-        let (secret, public) = match (token, self.initiator) {
+    fn agree(&mut self, token: Token, known: &StaticCache) -> Result<(), HandshakeError> {
+        let (pair, public) = match (token, self.initiator) {
             (Token::Psk, _) => {
                 let psk = self.psks.pop().ok_or(HandshakeError::Forged)?;
                 self.symmetric.mix_key_and_hash(&psk);
                 return Ok(());
             }
-            (Token::Ee, _) => (Some(&self.ephemeral), self.remote_ephemeral),
-            (Token::Es, true) | (Token::Se, false) => (Some(&self.ephemeral), self.remote),
-            (Token::Es, false) | (Token::Se, true) => (local, self.remote_ephemeral),
-            (Token::Ss, _) => (local, self.remote),
+            (Token::Ss, _) => return self.agree_static(known),
+            (Token::Ee, _) => (&self.ephemeral, self.remote_ephemeral),
+            (Token::Es, true) | (Token::Se, false) => (&self.ephemeral, self.remote),
+            (Token::Es, false) | (Token::Se, true) => (&self.local, self.remote_ephemeral),
             (Token::E | Token::S, _) => return Ok(()),
         };
         // Setup checked the keys that the pattern needs, and the pattern sends the others before it uses them.
-        let (secret, public) = secret.zip(public).ok_or(HandshakeError::TooShort)?;
-        match &self.static_shared {
-            Some((remote, shared)) if token == Token::Ss && *remote == public => {
-                self.symmetric.mix_key(&**shared)
-            }
-            _ => {
-                let shared = shared_secret(secret, &public)?;
-                self.symmetric.mix_key(&*shared);
-            }
-        }
+        let (pair, public) = pair.as_ref().zip(public).ok_or(HandshakeError::TooShort)?;
+        let shared = pair.shared_secret(&public)?;
+        self.symmetric.mix_key(&*shared);
         Ok(())
+    }
+
+    fn agree_static(&mut self, known: &StaticCache) -> Result<(), HandshakeError> {
+        let (pair, public) = self.local.as_ref().zip(self.remote).ok_or(HandshakeError::TooShort)?;
+        let product = match known.product(pair.public(), &public) {
+            Some(shared) => (shared, true),
+            None => (pair.shared_secret(&public)?, false),
+        };
+        self.symmetric.mix_key(&*product.0);
+        self.product = Some(product);
+        Ok(())
+    }
+
+    /// The peer has proven its key, or is the one that we dialled.
+    fn keep_product(&mut self, known: &mut StaticCache) {
+        let product = self.product.take();
+        if let (Some((shared, _)), Some(pair), Some(remote)) = (product, &self.local, &self.remote) {
+            known.keep(pair.public(), remote, shared);
+        }
+    }
+
+    /// A forger must not learn from our haste whom we know.
+    fn pay_for_product(&mut self) {
+        let was_known = self.product.take().is_some_and(|(_, was_known)| was_known);
+        if let (true, Some(pair), Some(remote)) = (was_known, &self.local, &self.remote) {
+            drop(core::hint::black_box(pair.shared_secret(remote)));
+        }
     }
 
     fn is_complete(&self) -> bool {
         self.index == self.protocol.pattern.message_count()
+    }
+
+    fn step<T>(self, turn: impl FnOnce(Self) -> T) -> Step<T> {
+        if self.is_complete() { Step::Done(self.finish()) } else { Step::Turn(turn(self)) }
     }
 
     fn export(&self, label: &[u8], context: &[u8]) -> Option<Secret> {
@@ -450,21 +490,6 @@ fn take_key(rest: &mut &[u8]) -> Result<[u8; 32], HandshakeError> {
     let (key, after) = rest.split_first_chunk().ok_or(HandshakeError::TooShort)?;
     *rest = after;
     Ok(*key)
-}
-
-macro_rules! debug_without_secrets {
-    ($($name:ident: $protocol:expr;)*) => {$(
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($name)).field("protocol", &$protocol(self)).finish_non_exhaustive()
-            }
-        }
-    )*};
-}
-
-debug_without_secrets! {
-    WriteTurn: |turn: &WriteTurn| turn.0.protocol;
-    ReadTurn: |turn: &ReadTurn| turn.0.protocol;
 }
 
 impl fmt::Debug for Setup<'_> {

@@ -29,11 +29,13 @@
 
 mod handshake;
 mod pattern;
+mod statics;
 mod symmetric;
 mod transport;
 
 pub use handshake::{HandshakeError, Keys, OutOfTurn, ReadTurn, Setup, SetupError, Step, WriteTurn};
 pub use pattern::{Hash, Pattern, Protocol, UnknownProtocol};
+pub use statics::StaticCache;
 pub use transport::{Exhausted, Receiver, Sender};
 
 /// The longest Noise message, bytes (revision 34, section 3).

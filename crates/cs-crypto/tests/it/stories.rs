@@ -1,10 +1,10 @@
 //! Whole uses, told step by step.
 
 use cs_crypto::LowOrderPoint;
-use cs_crypto::dh::{public_key, shared_secret};
+use cs_crypto::dh::{KeyPair, public_key, shared_secret};
 use cs_crypto::epoch::{BlindKey, ChunkKey, EpochRoot, EpochSecrets, open_operation, seal_operation};
 use cs_crypto::invite::{Code, Inviter, Joiner, Meeting};
-use cs_crypto::noise::{HandshakeError, Hash, Pattern, Protocol, Setup, SetupError};
+use cs_crypto::noise::{HandshakeError, Hash, Pattern, Protocol, Setup, SetupError, StaticCache};
 
 const IK: Protocol = Protocol::new(Pattern::IK, Hash::Sha256);
 const ALICE: [u8; 32] = [1; 32];
@@ -50,15 +50,40 @@ fn nothing_is_exported_before_a_secret_is_shared() {
     assert_eq!(alice.export(b"early", b""), None);
 }
 
+// CRYPTO-19
 #[test]
-fn a_kept_static_product_gives_the_same_handshake() {
-    let shared = shared_secret(&ALICE, &public_key(&BOB)).unwrap();
-    let setup = || Setup::new(IK, [3; 32]).local(ALICE).remote(public_key(&BOB));
-    let (plain, _) = setup().initiate().unwrap().write(b"x").unwrap();
-    let (kept, _) = setup().static_shared(public_key(&BOB), *shared).initiate().unwrap().write(b"x").unwrap();
-    assert_eq!(plain, kept);
-    let other_peer = setup().static_shared([9; 32], [9; 32]).initiate().unwrap().write(b"x").unwrap().0;
-    assert_eq!(plain, other_peer, "a product kept of another peer is not used");
+fn kept_static_products_give_the_same_bytes_and_only_proven_keys_are_kept() {
+    let (mut at_alice, mut at_bob) = (StaticCache::new(8), StaticCache::new(8));
+    let pair = KeyPair::new(BOB);
+    let initiate = || Setup::new(IK, [3; 32]).local(ALICE).remote(public_key(&BOB)).initiate().unwrap();
+    let respond = || Setup::new(IK, [4; 32]).local_pair(&pair).respond().unwrap();
+    let (plain, _) = initiate().write(b"x").unwrap();
+    for round in 0..3 {
+        let (first, alice) = initiate().write_known(b"x", &mut at_alice).unwrap();
+        assert_eq!(first, plain, "round {round}");
+        let mut forged = first.clone();
+        *forged.last_mut().unwrap() ^= 1;
+        assert!(respond().read_known(&forged, &mut at_bob).is_err());
+        assert_eq!(at_bob.len(), usize::from(round > 0), "a forgery is not remembered");
+        let (payload, bob) = respond().read_known(&first, &mut at_bob).unwrap();
+        assert_eq!(payload, b"x");
+        let (second, bob) = bob.turn().unwrap().write(b"y").unwrap();
+        let keys = alice.turn().unwrap().read(&second).unwrap().1.keys().unwrap();
+        assert_eq!(keys.send, bob.keys().unwrap().receive);
+        assert_eq!((at_alice.len(), at_bob.len()), (1, 1));
+    }
+}
+
+// CRYPTO-19
+#[test]
+fn a_wrong_product_would_show() {
+    let mut poisoned = StaticCache::new(8);
+    let mallory = Setup::new(IK, [3; 32]).local(ALICE).remote(public_key(&[9; 32])).initiate().unwrap();
+    mallory.write_known(b"", &mut poisoned).unwrap();
+    let alice = || Setup::new(IK, [3; 32]).local(ALICE).remote(public_key(&BOB)).initiate().unwrap();
+    let bob = Setup::new(IK, [4; 32]).local(BOB).respond().unwrap();
+    let (first, _) = alice().write_known(b"", &mut poisoned).unwrap();
+    assert!(bob.read(&first).is_ok(), "the product with one peer is not used with another");
 }
 
 // CRYPTO-4
