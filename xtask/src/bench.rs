@@ -20,18 +20,24 @@ enum Home {
     /// The binary `bench-NAME` of the package of tests.
     Tests,
     /// The binary and feature of its name in the package of peers, which the workspace leaves out.
-    #[allow(dead_code, reason = "until the first benchmark of a crate stands")]
     Peers,
 }
 
 /// The package of peers.
 pub(crate) const PEERS: &str = "tests/peers/Cargo.toml";
 
-const BENCHES: &[Bench] = &[Bench {
-    name: "product",
-    home: Home::Tests,
-    about: "two real nodes on real folders, beside Syncthing where it is installed",
-}];
+const BENCHES: &[Bench] = &[
+    Bench {
+        name: "product",
+        home: Home::Tests,
+        about: "two real nodes on real folders, beside Syncthing where it is installed",
+    },
+    Bench {
+        name: "crypto",
+        home: Home::Peers,
+        about: "cipher and handshakes beside ring, RustCrypto and snow",
+    },
+];
 
 /// The fields of a row, in the order of the table. README.md says what each means.
 const FIELDS: [&str; 10] =
