@@ -2,36 +2,34 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::fault::{ConfigError, Refused};
-use crate::kernel::{combine, mul_add};
+use crate::kernel::Kernel;
+use crate::matrix::Shape;
 use crate::repair::Repair;
-use crate::{MAX_SHARDS, matrix, transform};
+use crate::{MAX_SHARDS, linear, matrix, transform};
 
-/// From this many base points on, transforms need fewer operations than the matrix.
-const TRANSFORM_FROM: usize = 32;
-/// Bytes of each shard that one transform works on: 128 rows of it stay in the second-level cache.
-const STRIP: usize = 1024;
 /// Bytes of each shard that [`Code::verify`] recomputes at a time.
 const VERIFY_STRIP: usize = 4096;
 
 /// A systematic Reed-Solomon code: `k` data shards, stored as they are, and `m` parity shards, so that any `k`
 /// of the `k + m` give all of them back (maximum distance separable).
 ///
-/// Shards are numbered from 0, data first. All shards of a stripe have the same length, any number of bytes,
-/// and byte `i` of the parity depends on byte `i` of the data only: a shard may be coded piece by piece.
-/// A value holds `k * m` bytes and is immutable; share one for all objects of a geometry.
+/// Shards are numbered from 0, data first. All shards of a stripe have the same length: any number of bytes, or, beyond
+/// 256 shards, any even number. Byte `i` of the parity depends on byte `i` of the data only (on the pair it
+/// belongs to, beyond 256): a shard may be coded piece by piece. A value is immutable; share one for all objects
+/// of a geometry.
 ///
-/// The code is fixed by ERA-1 to ERA-3 and will stay as it is: parity written today is read by later versions.
+/// The code is fixed by ERA-1 to ERA-3, ERA-7 and ERA-8 and will stay as it is: parity written today is read by later
+/// versions.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Code {
-    data: usize,
-    parity: usize,
-    /// One row of `data` coefficients a parity shard.
-    rows: Vec<u8>,
+    shape: Shape,
+    /// One row of coefficients a parity shard, where no transform gives them.
+    rows: Option<Vec<u16>>,
 }
 
 impl Code {
     /// A code of `data` (k) and `parity` (m) shards, both at least 1 and [`MAX_SHARDS`] together at most (ERA-4).
-    /// Cost: about `k * m` products.
+    /// Cost: nothing, or about `k * m` products for the few geometries that have no transform.
     pub fn new(data: usize, parity: usize) -> Result<Self, ConfigError> {
         if data == 0 {
             return Err(ConfigError::NoData);
@@ -42,33 +40,49 @@ impl Code {
         if data.saturating_add(parity) > MAX_SHARDS {
             return Err(ConfigError::TooManyShards);
         }
-        Ok(Self { data, parity, rows: matrix::generator(data, parity) })
+        let shape = Shape::new(data, parity);
+        let rows = (!shape.base.is_power_of_two()).then(|| matrix::generator(shape));
+        Ok(Self { shape, rows })
     }
 
     /// Data shards, k.
     pub fn data_shards(&self) -> usize {
-        self.data
+        self.shape.data
     }
 
     /// Parity shards, m: how many losses are survived.
     pub fn parity_shards(&self) -> usize {
-        self.parity
+        self.shape.parity
     }
 
     /// All shards, k + m.
     pub fn total_shards(&self) -> usize {
-        self.data + self.parity
+        self.shape.data + self.shape.parity
+    }
+
+    /// Bytes of a field element, of which a shard has whole ones: 1 up to 256 shards, 2 beyond (ERA-8).
+    pub fn element_bytes(&self) -> usize {
+        if self.shape.is_wide() { 2 } else { 1 }
+    }
+
+    pub(crate) fn shape(&self) -> Shape {
+        self.shape
     }
 
     /// The factor with which data shard `column` enters parity shard `row`.
-    pub(crate) fn coefficient(&self, row: usize, column: usize) -> u8 {
-        self.rows[row * self.data + column]
+    pub(crate) fn coefficient(&self, row: usize, column: usize) -> u16 {
+        match &self.rows {
+            Some(rows) => rows[row * self.shape.data + column],
+            None => self.shape.coefficient(row, column),
+        }
     }
 
     /// Writes all parity shards. What the buffers held is lost.
     ///
-    /// Cost a byte of each shard: `k * m` products, or about `(k + m) * log2(min(k, m)) / 2` from 17 shards on the
-    /// smaller side on. Allocates a few words a shard, and scratch space of up to 256 KiB for transforms.
+    /// Cost a byte of each shard: about `(k + m) * log2(min(k, m)) / 2` products; `k * m` for geometries of more than
+    /// 128 shards up to 256 whose smaller side, rounded up to a power of two, has no room beside the larger.
+    /// Allocates a few words a shard, and up to 300 KiB of scratch space from 17 shards on the smaller side on (128 bytes
+    /// a shard beyond 2048).
     pub fn encode<D: AsRef<[u8]>, P: AsMut<[u8]>>(
         &self,
         data: &[D],
@@ -76,25 +90,17 @@ impl Code {
     ) -> Result<(), Refused> {
         let sources: Vec<&[u8]> = data.iter().map(AsRef::as_ref).collect();
         let mut targets: Vec<&mut [u8]> = parity.iter_mut().map(AsMut::as_mut).collect();
-        let len = self.check(&sources, &targets)?;
-        let base = matrix::base(self.data, self.parity);
-        // ERA-3's exception is not a transform, and it has only two rows.
-        if base >= TRANSFORM_FROM && base.is_power_of_two() {
-            for start in (0..len).step_by(STRIP) {
-                let strip = start..len.min(start + STRIP);
-                let sources: Vec<&[u8]> = sources.iter().map(|source| &source[strip.clone()]).collect();
-                let mut targets: Vec<&mut [u8]> =
-                    targets.iter_mut().map(|target| &mut target[strip.clone()]).collect();
-                if self.parity <= self.data {
-                    gather(base, &sources, &mut targets);
-                } else {
-                    spread(base, &sources, &mut targets);
-                }
-            }
-        } else {
-            combine(&self.rows, &sources, &mut targets, false);
-        }
+        self.check(&sources, &targets)?;
+        self.encode_with(Kernel::detect(), &sources, &mut targets);
         Ok(())
+    }
+
+    /// The shards fit the code.
+    pub(crate) fn encode_with(&self, kernel: Kernel, sources: &[&[u8]], targets: &mut [&mut [u8]]) {
+        match &self.rows {
+            Some(rows) => linear::combine(kernel, rows, sources, targets),
+            None => transform::encode(kernel, self.shape, sources, targets),
+        }
     }
 
     /// Adds one data shard to parities that do not contain it yet: after all `k` of them in any order, parities
@@ -124,30 +130,31 @@ impl Code {
     }
 
     fn update<P: AsMut<[u8]>>(&self, index: usize, terms: &[&[u8]], parity: &mut [P]) -> Result<(), Refused> {
-        if index >= self.data {
+        if index >= self.data_shards() {
             return Err(Refused::NoSuchShard { index });
         }
         let mut targets: Vec<&mut [u8]> = parity.iter_mut().map(AsMut::as_mut).collect();
-        count(targets.len(), self.parity)?;
+        count(targets.len(), self.parity_shards())?;
         let len = terms.first().map_or(0, |term| term.len());
         same_length(targets.iter().map(|target| target.len()), len)?;
-        for (row, target) in targets.iter_mut().enumerate() {
-            for term in terms {
-                mul_add(target, term, self.coefficient(row, index));
-            }
-        }
+        whole_elements(len, self.shape.is_wide())?;
+        let factors: Vec<u16> = (0..targets.len())
+            .flat_map(|row| core::iter::repeat_n(self.coefficient(row, index), terms.len()))
+            .collect();
+        linear::accumulate(Kernel::detect(), &factors, self.shape.is_wide(), terms, &mut targets);
         Ok(())
     }
 
     /// Whether the parity shards are those of the data shards. `false` says that some shard is wrong, not which:
     /// see [`reconstruct_checked`](Self::reconstruct_checked). Allocates 4 KiB a parity shard at most.
     pub fn verify<D: AsRef<[u8]>, P: AsRef<[u8]>>(&self, data: &[D], parity: &[P]) -> Result<bool, Refused> {
-        count(data.len(), self.data)?;
-        count(parity.len(), self.parity)?;
+        count(data.len(), self.data_shards())?;
+        count(parity.len(), self.parity_shards())?;
         let len = data[0].as_ref().len();
         same_length(data.iter().map(|shard| shard.as_ref().len()), len)?;
         same_length(parity.iter().map(|shard| shard.as_ref().len()), len)?;
-        let mut expected = vec![vec![0; len.min(VERIFY_STRIP)]; self.parity];
+        whole_elements(len, self.shape.is_wide())?;
+        let mut expected = vec![vec![0; len.min(VERIFY_STRIP)]; self.parity_shards()];
         for start in (0..len).step_by(VERIFY_STRIP) {
             let strip = start..len.min(start + VERIFY_STRIP);
             let sources: Vec<&[u8]> = data.iter().map(|shard| &shard.as_ref()[strip.clone()]).collect();
@@ -176,7 +183,7 @@ impl Code {
         shards: &mut [S],
         present: &[bool],
     ) -> Result<(), Refused> {
-        self.rebuild(shards, present, self.data)
+        self.rebuild(shards, present, self.data_shards())
     }
 
     fn rebuild<S: AsRef<[u8]> + AsMut<[u8]>>(
@@ -231,13 +238,13 @@ impl Code {
         Repair::plan(self, available, wanted)
     }
 
-    fn check(&self, sources: &[&[u8]], targets: &[&mut [u8]]) -> Result<usize, Refused> {
-        count(sources.len(), self.data)?;
-        count(targets.len(), self.parity)?;
+    fn check(&self, sources: &[&[u8]], targets: &[&mut [u8]]) -> Result<(), Refused> {
+        count(sources.len(), self.data_shards())?;
+        count(targets.len(), self.parity_shards())?;
         let len = sources[0].len();
         same_length(sources.iter().map(|source| source.len()), len)?;
         same_length(targets.iter().map(|target| target.len()), len)?;
-        Ok(len)
+        whole_elements(len, self.shape.is_wide())
     }
 }
 
@@ -252,77 +259,113 @@ pub(crate) fn same_length(lengths: impl Iterator<Item = usize>, len: usize) -> R
     }
 }
 
-/// Parity of at least as many data shards: the polynomials through each block of `base` data shards are added, and
-/// the sum is evaluated at the first points. The same as the matrix, by the duality of ERA-2.
-fn gather(base: usize, data: &[&[u8]], parity: &mut [&mut [u8]]) {
-    let width = parity[0].len();
-    let mut sum = vec![0; base * width];
-    let mut block = vec![0; base * width];
-    for (number, shards) in data.chunks(base).enumerate() {
-        load(&mut block, shards, width);
-        transform::inverse(&mut block, width, base * (number + 1));
-        mul_add(&mut sum, &block, 1);
-    }
-    transform::forward(&mut sum, width, 0);
-    for (target, row) in parity.iter_mut().zip(sum.chunks_exact(width)) {
-        target.copy_from_slice(row);
-    }
-}
-
-/// Parity of fewer data shards: the polynomial through them is evaluated at block after block of further points.
-fn spread(base: usize, data: &[&[u8]], parity: &mut [&mut [u8]]) {
-    let width = parity[0].len();
-    let mut coefficients = vec![0; base * width];
-    load(&mut coefficients, data, width);
-    transform::inverse(&mut coefficients, width, 0);
-    let mut block = vec![0; base * width];
-    for (number, targets) in parity.chunks_mut(base).enumerate() {
-        block.copy_from_slice(&coefficients);
-        transform::forward(&mut block, width, base * (number + 1));
-        for (target, row) in targets.iter_mut().zip(block.chunks_exact(width)) {
-            target.copy_from_slice(row);
-        }
-    }
-}
-
-/// Missing shards of the last block are zeros.
-fn load(block: &mut [u8], shards: &[&[u8]], width: usize) {
-    for (row, shard) in block.chunks_exact_mut(width).zip(shards) {
-        row.copy_from_slice(shard);
-    }
-    block[shards.len() * width..].fill(0);
+/// ERA-8: elements of GF(2^16) are two bytes.
+pub(crate) fn whole_elements(len: usize, is_wide: bool) -> Result<(), Refused> {
+    if is_wide && !len.is_multiple_of(2) { Err(Refused::OddLength { len }) } else { Ok(()) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
 
-    /// ERA-2: the transforms are only a faster way to the same bytes.
-    #[test]
-    fn transforms_give_what_the_matrix_gives_for_every_geometry() {
-        for total in (2..=MAX_SHARDS).step_by(3).chain([256]) {
-            for parity in (1..total).step_by(5).chain([total / 2]) {
-                let code = Code::new(total - parity, parity).expect("in range");
-                let base = matrix::base(code.data, parity);
-                if parity == 2 || !base.is_power_of_two() {
-                    continue;
-                }
-                let data: Vec<[u8; 2]> =
-                    (0..code.data).map(|i| [(i * 59 + 7) as u8, (i * i + total) as u8]).collect();
-                let sources: Vec<&[u8]> = data.iter().map(|shard| &shard[..]).collect();
-                let mut by_matrix = vec![[0; 2]; parity];
-                let mut by_transform = vec![[0; 2]; parity];
-                let mut targets: Vec<&mut [u8]> = by_matrix.iter_mut().map(|shard| &mut shard[..]).collect();
-                combine(&code.rows, &sources, &mut targets, false);
-                let mut targets: Vec<&mut [u8]> =
-                    by_transform.iter_mut().map(|shard| &mut shard[..]).collect();
-                if parity <= code.data {
-                    gather(base, &sources, &mut targets);
-                } else {
-                    spread(base, &sources, &mut targets);
-                }
-                assert_eq!(by_matrix, by_transform, "({}, {parity})", code.data);
+    use super::*;
+    use crate::kernel::product_by_element;
+
+    fn bytes(len: usize, seed: u64) -> Vec<u8> {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 32) as u8
+        };
+        (0..len).map(|_| next()).collect()
+    }
+
+    /// Parity and repairs by every kernel, at odd addresses, against the matrix element by element.
+    fn agrees(data: usize, parity: usize, len: usize, shift: usize, seed: u64) {
+        let code = Code::new(data, parity).expect("in range");
+        let len = if code.shape.is_wide() { len & !1 } else { len };
+        let backing: Vec<Vec<u8>> = (0..data).map(|i| bytes(len + shift, seed + i as u64)).collect();
+        let sources: Vec<&[u8]> = backing.iter().map(|shard| &shard[shift..]).collect();
+        let rows: Vec<u16> = (0..parity * data).map(|i| code.coefficient(i / data, i % data)).collect();
+        let mut expected = vec![vec![0; len]; parity];
+        let mut targets: Vec<&mut [u8]> = expected.iter_mut().map(|shard| &mut shard[..]).collect();
+        product_by_element(&rows, &sources, &mut targets, code.shape.is_wide(), false);
+        for kernel in Kernel::available() {
+            let mut out = vec![vec![0xee; len + shift + 1]; parity];
+            let mut targets: Vec<&mut [u8]> =
+                out.iter_mut().map(|shard| &mut shard[shift..shift + len]).collect();
+            code.encode_with(kernel, &sources, &mut targets);
+            for (row, (out, expected)) in out.iter().zip(&expected).enumerate() {
+                assert_eq!(
+                    out[shift..shift + len],
+                    expected[..],
+                    "{kernel:?} ({data}, {parity}) {len} row {row}"
+                );
+                assert!(
+                    out[..shift].iter().chain(&out[shift + len..]).all(|byte| *byte == 0xee),
+                    "{kernel:?}"
+                );
             }
+        }
+    }
+
+    /// ERA-2, ERA-3, ERA-8: the transforms are only a faster way to the same bytes.
+    #[test]
+    fn transforms_give_what_the_matrix_gives_in_geometries_of_every_kind() {
+        let geometries = [
+            (1, 1),
+            (1, 5),
+            (5, 1),
+            (2, 2),
+            (3, 2),
+            (9, 3),
+            (3, 9),
+            (4, 4),
+            (10, 4),
+            (5, 8),
+            (20, 10),
+            (16, 16),
+            (17, 17),
+            (10, 20),
+            (31, 33),
+            (64, 64),
+            (40, 70),
+            (100, 28),
+            (128, 128),
+            (127, 129),
+            (129, 127),
+            (200, 50),
+            (255, 1),
+            (256, 1),
+            (300, 2),
+            (2, 300),
+            (250, 7),
+            (7, 260),
+            (300, 20),
+            (20, 300),
+            (260, 40),
+            (40, 300),
+            (10, 1000),
+            (600, 200),
+        ];
+        for (i, (data, parity)) in geometries.into_iter().enumerate() {
+            agrees(data, parity, [2, 64, 66, 130][i % 4], i % 3, i as u64);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+
+        /// Every kernel that this processor has: random geometries, lengths, alignments.
+        #[test]
+        fn every_kernel_writes_the_parity_that_the_oracle_writes(
+            (data, parity) in (1usize..60, 1usize..60), len in 0usize..700, shift in 0usize..64, seed: u64,
+            more in prop::sample::select(vec![0usize, 0, 0, 220]), swap: bool,
+        ) {
+            let (data, parity) = if swap { (data + more, parity) } else { (data, parity + more) };
+            agrees(data, parity, len.min(200_000 / (data * parity)), shift, seed >> 1);
         }
     }
 }

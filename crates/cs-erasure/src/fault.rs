@@ -11,7 +11,7 @@ pub enum ConfigError {
     #[error("no parity shard")]
     NoParity,
     /// Data and parity are more than [`MAX_SHARDS`](crate::MAX_SHARDS) together.
-    #[error("more than 256 shards")]
+    #[error("more than 32768 shards")]
     TooManyShards,
     /// A stripe's shards, or a whole stripe, have a length of 0 or beyond `usize`.
     #[error("impossible shard length")]
@@ -35,6 +35,12 @@ pub enum Refused {
     ShardLength {
         /// Position in the slice given.
         index: usize,
+    },
+    /// Beyond 256 shards a field element is two bytes (ERA-8), and a shard holds whole ones.
+    #[error("shards of {len} bytes, which is odd")]
+    OddLength {
+        /// Length of the shards given.
+        len: usize,
     },
     /// The code has no shard of this number.
     #[error("no shard {index}")]

@@ -10,12 +10,36 @@ const POLYNOMIAL: u16 = 0x11d;
 /// The Cantor basis, as polynomials modulo [`POLYNOMIAL`] (ERA-1).
 const BASIS: [u8; 8] = [1, 214, 152, 146, 86, 200, 88, 230];
 
-const FIELD: Field = Field::new();
+static FIELD: Field = Field::new();
 /// The products of each constant with 0..16 and with 0, 16, ..., 240: a byte's product is the sum of two.
-pub(crate) static NIBBLES: [[u8; 32]; 256] = nibbles();
+pub(crate) static NIBBLES: [Nibbles; 256] = nibbles();
 /// Multiplication by each constant as a bit matrix, as GFNI wants it: byte 7 - i has the row of bit i.
-#[cfg(all(feature = "std", target_arch = "x86_64"))]
+#[cfg(target_arch = "x86_64")]
 pub(crate) static AFFINE: [u64; 256] = affine();
+
+/// The products of one constant; aligned so that a half is loaded at once.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
+pub(crate) struct Nibbles([u8; 32]);
+
+impl Nibbles {
+    /// Where the 16 products with 0..16 begin.
+    #[inline(always)]
+    pub(crate) fn low(&self) -> *const u8 {
+        self.0.as_ptr()
+    }
+
+    /// Where the 16 products with 0, 16, ..., 240 begin.
+    #[inline(always)]
+    pub(crate) fn high(&self) -> *const u8 {
+        self.0[16..].as_ptr()
+    }
+
+    #[inline(always)]
+    pub(crate) fn product(&self, x: u8) -> u8 {
+        self.0[usize::from(x & 15)] ^ self.0[usize::from(x >> 4) + 16]
+    }
+}
 
 struct Field {
     /// Powers of the generator x, twice, so that sums of logarithms need no reduction.
@@ -59,14 +83,14 @@ const fn polynomial(x: u8) -> u8 {
     sum
 }
 
-const fn nibbles() -> [[u8; 32]; 256] {
-    let mut tables = [[0; 32]; 256];
+const fn nibbles() -> [Nibbles; 256] {
+    let mut tables = [Nibbles([0; 32]); 256];
     let mut c = 0;
     while c < 256 {
         let mut n = 0;
         while n < 16 {
-            tables[c][n] = mul(c as u8, n as u8);
-            tables[c][n + 16] = mul(c as u8, (n << 4) as u8);
+            tables[c].0[n] = mul(c as u8, n as u8);
+            tables[c].0[n + 16] = mul(c as u8, (n << 4) as u8);
             n += 1;
         }
         c += 1;
@@ -74,7 +98,7 @@ const fn nibbles() -> [[u8; 32]; 256] {
     tables
 }
 
-#[cfg(all(feature = "std", target_arch = "x86_64"))]
+#[cfg(target_arch = "x86_64")]
 const fn affine() -> [u64; 256] {
     let mut matrices = [0; 256];
     let mut c = 0;
@@ -102,12 +126,12 @@ pub(crate) const fn mul(a: u8, b: u8) -> u8 {
 }
 
 /// `a / b`; `b` is not 0.
-pub(crate) fn div(a: u8, b: u8) -> u8 {
-    debug_assert_ne!(b, 0, "division by zero");
+pub(crate) const fn div(a: u8, b: u8) -> u8 {
+    debug_assert!(b != 0, "division by zero");
     if a == 0 {
         return 0;
     }
-    FIELD.exp[FIELD.log[usize::from(a)] as usize + 255 - FIELD.log[usize::from(b)] as usize]
+    FIELD.exp[FIELD.log[a as usize] as usize + 255 - FIELD.log[b as usize] as usize]
 }
 
 #[cfg(test)]
@@ -136,8 +160,7 @@ mod tests {
                     assert_eq!(product, slow(a, b), "{a} * {b}");
                 }
                 assert_eq!(product, mul(b, a));
-                let table = &NIBBLES[usize::from(a)];
-                assert_eq!(product, table[usize::from(b & 15)] ^ table[16 + usize::from(b >> 4)]);
+                assert_eq!(product, NIBBLES[usize::from(a)].product(b));
                 if b != 0 {
                     assert_eq!(div(product, b), a);
                 }

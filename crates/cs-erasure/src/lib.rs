@@ -5,9 +5,13 @@
 extern crate alloc;
 
 mod code;
+mod columns;
+mod decode;
 mod fault;
+mod gf16;
 mod gf8;
 mod kernel;
+mod linear;
 mod matrix;
 mod repair;
 mod stripe;
@@ -18,5 +22,6 @@ pub use fault::{ConfigError, Refused};
 pub use repair::Repair;
 pub use stripe::{Stripe, StripeReader, StripeWriter};
 
-/// Most shards of one code, data and parity together: the points of GF(2^8).
-pub const MAX_SHARDS: usize = 256;
+/// Most shards of one code, data and parity together: a quarter of the points of GF(2^16) may be needed to round up, and another
+/// for repairs.
+pub const MAX_SHARDS: usize = 32_768;

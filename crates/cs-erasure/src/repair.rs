@@ -1,11 +1,13 @@
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::code::{Code, count, same_length};
+use crate::code::{Code, count, same_length, whole_elements};
+use crate::decode::Decode;
 use crate::fault::Refused;
-use crate::gf8::mul;
-use crate::kernel::combine;
-use crate::matrix;
+use crate::gf16::mul;
+use crate::kernel::Kernel;
+use crate::{linear, matrix};
 
 /// How to make lost shards from others: which to read, and their factors.
 ///
@@ -13,36 +15,38 @@ use crate::matrix;
 /// each stripe. It reads exactly `k` shards, data before parity and lower numbers first, so a node
 /// that repairs fetches [`sources`](Self::sources) and nothing else.
 ///
-/// Making it costs about `e * e * (e + k)` products for `e` lost data shards, running it `k` products a byte
-/// of each target.
+/// Few losses are made by a matrix, many by transforms. Making a plan costs about `e * e * (e + k)` products for `e` lost
+/// data shards in the first case and `p * (p + e)` in the second, for `p` the next power of two after min(k, m). Running it
+/// costs a byte of each shard `k` products a target, or `(k + 4 p) * log2(p) / 2` for all together.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Repair {
     sources: Vec<usize>,
     targets: Vec<usize>,
-    /// One row of factors of the sources a target.
-    rows: Vec<u8>,
+    method: Method,
     total: usize,
+    is_wide: bool,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Method {
+    /// One row of factors of the sources a target.
+    Matrix(Vec<u16>),
+    Transform(Box<Decode>),
 }
 
 impl Repair {
     pub(crate) fn plan(code: &Code, available: &[usize], wanted: &[usize]) -> Result<Self, Refused> {
         let sources = choose(code, available, wanted)?;
-        let k = code.data_shards();
-        let lost: Vec<usize> = (0..k).filter(|i| sources.binary_search(i).is_err()).collect();
-        let solved = solve(code, &sources, &lost);
-        let mut rows = Vec::with_capacity(wanted.len() * k);
-        for index in wanted {
-            rows.extend_from_slice(&match lost.binary_search(index) {
-                Ok(position) => solved[position * k..][..k].to_vec(),
-                Err(_) if *index >= k => parity_row(code, index - k, &sources, &lost, &solved),
-                // Available, but not chosen: cannot be, since data shards are chosen first.
-                Err(_) => vec![0; k],
-            });
-        }
-        Ok(Self { sources, targets: wanted.to_vec(), rows, total: code.total_shards() })
+        let method = if Decode::pays(code.shape(), &sources, wanted) {
+            Method::Transform(Box::new(Decode::plan(code.shape(), &sources, wanted)))
+        } else {
+            Method::Matrix(rows(code, &sources, wanted))
+        };
+        let total = code.total_shards();
+        Ok(Self { sources, targets: wanted.to_vec(), method, total, is_wide: code.shape().is_wide() })
     }
 
-    /// The `k` shards it reads, ascending.
+    /// The shards it reads, ascending: `k` of a [`Code`], fewer where a local parity suffices.
     pub fn sources(&self) -> &[usize] {
         &self.sources
     }
@@ -50,6 +54,11 @@ impl Repair {
     /// The shards it makes, in the order they were asked for.
     pub fn targets(&self) -> &[usize] {
         &self.targets
+    }
+
+    /// Bytes to read for shards of `shard_bytes` each.
+    pub fn bytes_read(&self, shard_bytes: usize) -> u64 {
+        self.sources.len() as u64 * shard_bytes as u64
     }
 
     /// Writes the targets from the sources, each in the order of [`sources`](Self::sources) and
@@ -63,10 +72,16 @@ impl Repair {
         let mut targets: Vec<&mut [u8]> = targets.iter_mut().map(AsMut::as_mut).collect();
         count(sources.len(), self.sources.len())?;
         count(targets.len(), self.targets.len())?;
-        let len = sources[0].len();
+        let len = sources.first().map_or(0, |source| source.len());
         same_length(sources.iter().map(|source| source.len()), len)?;
         same_length(targets.iter().map(|target| target.len()), len)?;
-        combine(&self.rows, &sources, &mut targets, false);
+        whole_elements(len, self.is_wide)?;
+        let kernel = Kernel::detect();
+        match &self.method {
+            _ if targets.is_empty() => {}
+            Method::Matrix(rows) => linear::combine(kernel, rows, &sources, &mut targets),
+            Method::Transform(plan) => plan.run(kernel, &sources, &mut targets),
+        }
         Ok(())
     }
 
@@ -108,8 +123,23 @@ fn choose(code: &Code, available: &[usize], wanted: &[usize]) -> Result<Vec<usiz
     Ok(sources)
 }
 
+/// One row of factors of the sources for each wanted shard.
+fn rows(code: &Code, sources: &[usize], wanted: &[usize]) -> Vec<u16> {
+    let k = code.data_shards();
+    let lost: Vec<usize> = (0..k).filter(|i| sources.binary_search(i).is_err()).collect();
+    let solved = solve(code, sources, &lost);
+    let mut rows = Vec::with_capacity(wanted.len() * k);
+    for index in wanted {
+        match lost.binary_search(index) {
+            Ok(position) => rows.extend_from_slice(&solved[position * k..][..k]),
+            Err(_) => rows.extend(parity_row(code, index - k, sources, &lost, &solved)),
+        }
+    }
+    rows
+}
+
 /// The lost data shards in terms of the sources: their equations are as many of the parity rows, solved for them.
-fn solve(code: &Code, sources: &[usize], lost: &[usize]) -> Vec<u8> {
+fn solve(code: &Code, sources: &[usize], lost: &[usize]) -> Vec<u16> {
     let (k, e) = (code.data_shards(), lost.len());
     let (data, parity) = sources.split_at(k - e);
     let coefficients =
@@ -127,7 +157,7 @@ fn solve(code: &Code, sources: &[usize], lost: &[usize]) -> Vec<u8> {
     solved
 }
 
-fn parity_row(code: &Code, parity: usize, sources: &[usize], lost: &[usize], solved: &[u8]) -> Vec<u8> {
+fn parity_row(code: &Code, parity: usize, sources: &[usize], lost: &[usize], solved: &[u16]) -> Vec<u16> {
     let k = code.data_shards();
     let mut row = vec![0; k];
     for (target, column) in row.iter_mut().zip(sources.iter().take_while(|source| **source < k)) {

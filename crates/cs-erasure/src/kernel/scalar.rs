@@ -1,34 +1,23 @@
-//! Portable loops, and the oracle of all others.
+//! The oracle of all kernels, element by element: nothing in common with them but the field.
 
-use crate::gf8::NIBBLES;
+use crate::gf16;
 
-/// Bytes of each shard that are worked on at a time, so that targets stay in the first-level cache.
-const STRIP: usize = 4096;
-
-pub(crate) fn combine(rows: &[u8], sources: &[&[u8]], targets: &mut [&mut [u8]], keep: bool) {
-    let len = targets.first().map_or(0, |target| target.len());
-    for start in (0..len).step_by(STRIP) {
-        let strip = start..len.min(start + STRIP);
-        for (row, target) in rows.chunks_exact(sources.len().max(1)).zip(targets.iter_mut()) {
-            let target = &mut target[strip.clone()];
-            if !keep {
-                target.fill(0);
-            }
-            for (c, source) in row.iter().zip(sources) {
-                mul_add(target, &source[strip.clone()], *c);
-            }
+/// `targets[i] = sum over j of factors[i * sources.len() + j] * sources[j]`, added to what the targets hold if `keep`.
+/// Elements are bytes, or pairs of them if `wide`.
+pub(crate) fn product(factors: &[u16], sources: &[&[u8]], targets: &mut [&mut [u8]], wide: bool, keep: bool) {
+    for (row, target) in factors.chunks_exact(sources.len().max(1)).zip(targets) {
+        if !keep {
+            target.fill(0);
         }
-    }
-}
-
-pub(crate) fn mul_add(target: &mut [u8], source: &[u8], c: u8) {
-    match c {
-        0 => {}
-        1 => target.iter_mut().zip(source).for_each(|(t, s)| *t ^= s),
-        _ => {
-            let table = &NIBBLES[usize::from(c)];
-            for (t, s) in target.iter_mut().zip(source) {
-                *t ^= table[usize::from(s & 15)] ^ table[usize::from(s >> 4) + 16];
+        for (factor, source) in row.iter().zip(sources) {
+            if wide {
+                for (t, s) in target.as_chunks_mut().0.iter_mut().zip(source.as_chunks().0) {
+                    *t = (u16::from_le_bytes(*t) ^ gf16::mul(*factor, u16::from_le_bytes(*s))).to_le_bytes();
+                }
+            } else {
+                for (t, s) in target.iter_mut().zip(*source) {
+                    *t ^= gf16::mul(*factor, u16::from(*s)) as u8;
+                }
             }
         }
     }

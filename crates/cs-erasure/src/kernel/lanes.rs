@@ -1,0 +1,60 @@
+//! What a register of bytes can do, so that every loop is written once for all instruction sets.
+
+/// A register of field elements of GF(2^8), one a byte; or of GF(2^16), two bytes each, the low one first.
+///
+/// A value exists only where its instructions do, because [`zero`](Self::zero) and [`load`](Self::load), which make the
+/// first ones, are unsafe for that reason. So what needs a value is safe.
+///
+/// Everything is inlined into a function that the instructions are enabled for, and nothing is in a closure, which
+/// would not be.
+pub(crate) trait Lanes: Copy {
+    /// Bytes of a register: a divisor of [`BLOCK`](super::BLOCK).
+    const BYTES: usize;
+
+    /// A constant of GF(2^8) in the form that products want.
+    type Table: Copy;
+
+    /// The constant `c`.
+    fn table(c: u8) -> Self::Table;
+
+    /// # Safety
+    /// The processor has the instructions.
+    unsafe fn zero() -> Self;
+
+    /// # Safety
+    /// The processor has the instructions; `from` has [`BYTES`](Self::BYTES) to read, at any alignment.
+    unsafe fn load(from: *const u8) -> Self;
+
+    /// # Safety
+    /// `to` has [`BYTES`](Self::BYTES) to write, at any alignment.
+    unsafe fn store(self, to: *mut u8);
+
+    fn add(self, other: Self) -> Self;
+
+    /// Each byte times a constant.
+    fn mul(self, by: Self::Table) -> Self;
+
+    /// `high * 128, low + high` of each pair of bytes: what the high byte of a constant of GF(2^16) multiplies (ERA-7).
+    fn fold(self) -> Self;
+}
+
+/// A constant of GF(2^16), or of GF(2^8) if its high byte is 0.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Factor<T> {
+    pub(crate) low: T,
+    pub(crate) high: T,
+}
+
+impl<T> Factor<T> {
+    #[inline(always)]
+    pub(crate) fn new<V: Lanes<Table = T>>(element: u16) -> Self {
+        let [low, high] = element.to_le_bytes();
+        Self { low: V::table(low), high: V::table(high) }
+    }
+}
+
+/// Products of pairs of bytes; [`Lanes::mul`] suffices where all constants are of GF(2^8).
+#[inline(always)]
+pub(crate) fn mul_wide<V: Lanes>(x: V, by: Factor<V::Table>) -> V {
+    x.mul(by.low).add(x.fold().mul(by.high))
+}

@@ -1,0 +1,140 @@
+//! Products by a matrix: what few targets need, and geometries that have no transform.
+
+use alloc::vec::Vec;
+
+use super::lanes::{Factor, Lanes};
+
+/// `targets[i] = sum over j of factors[i * sources.len() + j] * sources[j]`.
+#[derive(Debug)]
+pub(crate) struct Product<'a, 's, 't> {
+    pub(crate) factors: &'a [u16],
+    pub(crate) sources: &'a [&'s [u8]],
+    pub(crate) targets: &'a mut [&'t mut [u8]],
+    /// Adds to what the targets hold.
+    pub(crate) keep: bool,
+    /// The first column.
+    pub(crate) start: usize,
+    /// The last column and one; the distance is a multiple of [`BLOCK`](super::BLOCK).
+    pub(crate) end: usize,
+}
+
+impl Product<'_, '_, '_> {
+    /// What the pointers of [`run`] rest on.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.start <= self.end
+            && (self.end - self.start).is_multiple_of(super::BLOCK)
+            && self.factors.len() == self.sources.len() * self.targets.len()
+            && self.sources.iter().all(|source| source.len() >= self.end)
+            && self.targets.iter().all(|target| target.len() >= self.end)
+    }
+}
+
+/// Which products a group of targets needs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// All factors are 1.
+    Sum,
+    /// All factors are of GF(2^8).
+    Narrow,
+    Wide,
+}
+
+/// # Safety
+/// The processor has the instructions of `V`; the job [is sound](Product::is_sound).
+#[inline(always)]
+pub(crate) unsafe fn run<V: Lanes>(job: &mut Product<'_, '_, '_>) {
+    // The sources of a strip stay in the first-level cache while groups of targets come and go.
+    let group = if V::BYTES == 64 { 8 } else { 4 };
+    let strip =
+        if job.targets.len() <= group { job.end } else { (24_576 / job.sources.len()).max(512) & !511 };
+    let mut factors = Vec::with_capacity(job.factors.len());
+    for rows in job.factors.chunks(group * job.sources.len()) {
+        for column in 0..job.sources.len() {
+            for row in rows.chunks_exact(job.sources.len()) {
+                factors.push(Factor::new::<V>(row[column]));
+            }
+        }
+    }
+    for start in (job.start..job.end).step_by(strip.max(1)) {
+        let end = job.end.min(start + strip);
+        let mut rest = &factors[..];
+        let rows = job.factors.chunks(group * job.sources.len());
+        for (targets, rows) in job.targets.chunks_mut(group).zip(rows) {
+            let (mine, others) = rest.split_at(rows.len());
+            rest = others;
+            let kind = match rows.iter().max() {
+                _ if rows.iter().all(|factor| *factor == 1) => Kind::Sum,
+                Some(0x100..) => Kind::Wide,
+                _ => Kind::Narrow,
+            };
+            let range = (start, end);
+            // SAFETY: the caller's promise covers all columns below `job.end`, and `strip` keeps whole blocks.
+            unsafe {
+                match targets.len() {
+                    8 => columns::<V, 8>(mine, kind, job.sources, targets, range, job.keep),
+                    7 => columns::<V, 7>(mine, kind, job.sources, targets, range, job.keep),
+                    6 => columns::<V, 6>(mine, kind, job.sources, targets, range, job.keep),
+                    5 => columns::<V, 5>(mine, kind, job.sources, targets, range, job.keep),
+                    4 => columns::<V, 4>(mine, kind, job.sources, targets, range, job.keep),
+                    3 => columns::<V, 3>(mine, kind, job.sources, targets, range, job.keep),
+                    2 => columns::<V, 2>(mine, kind, job.sources, targets, range, job.keep),
+                    _ => columns::<V, 1>(mine, kind, job.sources, targets, range, job.keep),
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The processor has the instructions of `V`; `end - start` is a multiple of `V::BYTES`, and every shard has `end`
+/// bytes; there are `N` targets and `N` factors a source.
+#[inline(always)]
+unsafe fn columns<V: Lanes, const N: usize>(
+    factors: &[Factor<V::Table>],
+    kind: Kind,
+    sources: &[&[u8]],
+    targets: &mut [&mut [u8]],
+    (start, end): (usize, usize),
+    keep: bool,
+) {
+    let mut to = [core::ptr::null_mut::<u8>(); N];
+    for (to, target) in to.iter_mut().zip(targets) {
+        *to = target.as_mut_ptr();
+    }
+    for at in (start..end).step_by(V::BYTES) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let mut sums = [V::zero(); N];
+            if keep {
+                for i in 0..N {
+                    sums[i] = V::load(to[i].add(at));
+                }
+            }
+            for (source, factors) in sources.iter().zip(factors.chunks_exact(N)) {
+                let x = V::load(source.as_ptr().add(at));
+                match kind {
+                    Kind::Sum => {
+                        for i in 0..N {
+                            sums[i] = sums[i].add(x);
+                        }
+                    }
+                    Kind::Narrow => {
+                        for i in 0..N {
+                            sums[i] = sums[i].add(x.mul(factors[i].low));
+                        }
+                    }
+                    Kind::Wide => {
+                        let folded = x.fold();
+                        for i in 0..N {
+                            let product = x.mul(factors[i].low).add(folded.mul(factors[i].high));
+                            sums[i] = sums[i].add(product);
+                        }
+                    }
+                }
+            }
+            for i in 0..N {
+                sums[i].store(to[i].add(at));
+            }
+        }
+    }
+}
