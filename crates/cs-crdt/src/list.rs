@@ -71,6 +71,10 @@ impl Items for Run {
         let mut live = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_live());
         live.nth(within as usize).map_or(within, |(at, _)| at as u32)
     }
+
+    fn visible_before(&self, offset: u32) -> u32 {
+        self.slots.iter().take(offset as usize).filter(|slot| slot.is_live()).count() as u32
+    }
 }
 
 /// A list. Like a map, it is named by its place, and exists while its mark or any element is alive.

@@ -4,11 +4,21 @@
 //! ([reference-crdts](https://github.com/josephg/reference-crdts)), which is the order of `FugueMax`
 //! ([Weidner and Kleppmann 2023](https://arxiv.org/abs/2305.00583)): runs typed apart never interleave, in either
 //! direction. Removed items stay as positions only.
+//!
+//! Runs are kept in a B-tree ([`tree`]), with an index from dots to its leaves ([`index`]). What lies between an item's
+//! neighbours, if anything, is searched by [`order`].
 
-use alloc::{collections::BTreeMap, vec::Vec};
+mod index;
+mod order;
+mod tree;
+
+use alloc::vec::Vec;
 use core::cmp::Ordering;
 
 use crate::actor::{Actors, Dot};
+use index::Index;
+use order::Crowds;
+use tree::{Moved, Place, Tree};
 
 /// The items of a run.
 pub(crate) trait Items: Sized {
@@ -22,6 +32,8 @@ pub(crate) trait Items: Sized {
     fn append(&mut self, next: Self) -> Result<(), Self>;
     /// The visible offset `within` as an offset among all items.
     fn offset_of_visible(&self, within: u32) -> u32;
+    /// How many of the first `offset` items are shown.
+    fn visible_before(&self, offset: u32) -> u32;
 }
 
 /// Items with consecutive dots, each inserted right after the one before it.
@@ -49,38 +61,38 @@ impl<C: Items> Span<C> {
         if offset == 0 { self.left } else { Some(self.id.plus(u64::from(offset) - 1)) }
     }
 
+    /// The offset of `dot`, if it is here.
+    fn offset_of(&self, dot: Dot) -> Option<u32> {
+        if self.id.actor != dot.actor {
+            return None;
+        }
+        let offset = dot.counter.checked_sub(self.id.counter)?;
+        u32::try_from(offset).ok().filter(|offset| *offset < self.items.len())
+    }
+
     /// Whether `next` goes on where this run ends.
     pub(crate) fn continues(&self, next: &Self) -> bool {
         self.end() == next.id && next.left == Some(self.last()) && self.right == next.right
     }
+
+    /// Keeps the first `at` items and returns a span of the others.
+    fn split_off(&mut self, at: u32) -> Self {
+        let (id, left, right) = (self.id.plus(at.into()), self.left_of(at), self.right);
+        Self { id, left, right, items: self.items.split_off(at) }
+    }
 }
 
-/// Spans to a chunk; a chunk is searched from end to end.
-const SPANS_MAX: usize = 64;
-
-#[derive(Clone, Debug)]
-struct Chunk<C> {
-    /// Place of this chunk among all.
-    rank: usize,
-    visible: usize,
-    spans: Vec<Span<C>>,
-}
-
-/// Runs in document order, cut into chunks so that one insertion moves few of them, with an index from dots to
-/// chunks.
+/// Runs in document order.
 #[derive(Clone, Debug)]
 pub(crate) struct Sequence<C> {
-    chunks: Vec<Chunk<C>>,
-    /// Chunks in document order.
-    order: Vec<usize>,
-    /// First dot of each span -> its chunk.
-    index: BTreeMap<Dot, usize>,
-    visible: usize,
+    tree: Tree<C>,
+    index: Index,
+    crowds: Crowds,
 }
 
 impl<C> Default for Sequence<C> {
     fn default() -> Self {
-        Self { chunks: Vec::new(), order: Vec::new(), index: BTreeMap::new(), visible: 0 }
+        Self { tree: Tree::default(), index: Index::default(), crowds: Crowds::default() }
     }
 }
 
@@ -90,29 +102,13 @@ impl<C: Items + PartialEq> PartialEq for Sequence<C> {
     }
 }
 
-/// An item's position. Ordered as the document is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    rank: usize,
-    span: usize,
-    offset: u32,
-}
-
-/// A position between items, with the ends of the document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Bound {
-    Start,
-    At(Place),
-    End,
-}
-
 impl<C: Items> Sequence<C> {
     pub(crate) fn visible(&self) -> usize {
-        self.visible
+        self.tree.visible()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.tree.is_empty()
     }
 
     pub(crate) fn contains(&self, dot: Dot) -> bool {
@@ -121,206 +117,100 @@ impl<C: Items> Sequence<C> {
 
     /// All spans in document order.
     pub(crate) fn spans(&self) -> impl Iterator<Item = &Span<C>> {
-        self.order.iter().filter_map(|id| self.chunks.get(*id)).flat_map(|chunk| chunk.spans.iter())
+        self.tree.spans()
     }
 
-    /// All spans by their first dot.
+    /// All spans by their first dot. Costs a sort.
     pub(crate) fn spans_by_dot(&self) -> impl Iterator<Item = &Span<C>> {
-        self.index.keys().filter_map(|dot| {
-            let place = self.place(*dot)?;
-            self.chunk(place.rank)?.spans.get(place.span)
-        })
+        let mut spans: Vec<&Span<C>> = self.spans().collect();
+        spans.sort_unstable_by_key(|span| span.id);
+        spans.into_iter()
     }
 
-    fn chunk(&self, rank: usize) -> Option<&Chunk<C>> {
-        self.chunks.get(*self.order.get(rank)?)
-    }
-
-    fn chunk_mut(&mut self, rank: usize) -> Option<&mut Chunk<C>> {
-        self.chunks.get_mut(*self.order.get(rank)?)
-    }
-
-    fn span(&self, place: Place) -> Option<&Span<C>> {
-        self.chunk(place.rank)?.spans.get(place.span)
-    }
-
-    /// Where `dot` is: a logarithm, and a walk through one chunk.
+    /// Where `dot` is: a logarithm, and a walk through one leaf.
     fn place(&self, dot: Dot) -> Option<Place> {
-        let (start, id) = self.index.range(..=dot).next_back()?;
-        if start.actor != dot.actor {
-            return None;
-        }
-        let chunk = self.chunks.get(*id)?;
-        let span = chunk.spans.iter().position(|span| span.id == *start)?;
-        let offset = u32::try_from(dot.counter - start.counter).ok()?;
-        (offset < chunk.spans.get(span)?.items.len()).then_some(Place { rank: chunk.rank, span, offset })
+        let leaf = self.index.leaf(dot)?;
+        let mut spans = self.tree.leaf(leaf)?.spans.iter().enumerate();
+        spans.find_map(|(span, run)| Some(Place { leaf, span, offset: run.offset_of(dot)? }))
     }
 
     /// The item run that holds `dot` and the offset of `dot` in it.
     pub(crate) fn find(&self, dot: Dot) -> Option<(&C, u32)> {
         let place = self.place(dot)?;
-        Some((&self.span(place)?.items, place.offset))
+        Some((&self.tree.span(place)?.items, place.offset))
     }
 
-    fn bound(&self, dot: Option<Dot>, none: Bound) -> Option<Bound> {
-        match dot {
-            None => Some(none),
-            Some(dot) => self.place(dot).map(Bound::At),
-        }
-    }
-
-    /// The first item at or after `place`.
-    fn settle(&self, mut place: Place) -> Option<Place> {
-        loop {
-            let chunk = self.chunk(place.rank)?;
-            match chunk.spans.get(place.span) {
-                Some(span) if place.offset < span.items.len() => return Some(place),
-                Some(_) => place = Place { span: place.span + 1, offset: 0, ..place },
-                None => place = Place { rank: place.rank + 1, span: 0, offset: 0 },
-            }
-        }
+    /// How many items are shown before `dot`, if it is here. Costs a logarithm.
+    #[allow(dead_code, reason = "cursors are to ask it")]
+    pub(crate) fn index_of(&self, dot: Dot) -> Option<usize> {
+        Some(self.tree.visible_before(self.place(dot)?))
     }
 
     /// Inserts a run between two items, `true` if it took effect. It does not if a neighbour is unknown, if the
     /// neighbours are not in this order, or if no replica can have seen them side by side: what lies between
     /// two neighbours must have come later, so neither's own claim may reach across the other (CRDT-4).
     pub(crate) fn insert(&mut self, run: Span<C>, actors: &Actors) -> bool {
-        match self.destination(&run, actors) {
-            Some(at) if run.items.len() > 0 => {
-                self.insert_at(at, run);
-                true
-            }
-            _ => false,
+        if run.items.len() == 0 {
+            return false;
         }
+        let Some((left, at)) = self.destination(run.id, run.left, run.right, actors) else { return false };
+        self.insert_between(left, at, run);
+        true
     }
 
-    fn destination(&self, run: &Span<C>, actors: &Actors) -> Option<Option<Place>> {
-        let left = self.bound(run.left, Bound::Start)?;
-        let right = self.bound(run.right, Bound::End)?;
-        if left >= right || !self.adjacent_once(left, right)? {
-            return None;
-        }
-        let first = Place { rank: 0, span: 0, offset: 0 };
-        let mut cursor = match left {
-            Bound::At(place) => self.settle(Place { offset: place.offset + 1, ..place }),
-            Bound::Start | Bound::End => self.settle(first),
-        };
-        let mut destination = cursor;
-        let mut scanning = false;
-        loop {
-            if !scanning {
-                destination = cursor;
-            }
-            let Some(place) = cursor.filter(|place| Bound::At(*place) != right) else { break };
-            let other = self.span(place)?;
-            let other_left = self.bound(other.left_of(place.offset), Bound::Start)?;
-            match other_left.cmp(&left) {
-                Ordering::Less => break,
-                Ordering::Greater => {}
-                Ordering::Equal => match self.bound(other.right, Bound::End)?.cmp(&right) {
-                    Ordering::Less => scanning = true,
-                    Ordering::Greater => scanning = false,
-                    Ordering::Equal => {
-                        let other = other.id.plus(u64::from(place.offset));
-                        if actors.compare(run.id, other) == Ordering::Less {
-                            break;
-                        }
-                        scanning = false;
-                    }
-                },
-            }
-            cursor = self.settle(Place { span: place.span + 1, offset: 0, ..place });
-        }
-        Some(destination)
-    }
-
-    /// Whether some replica may have seen `left` and `right` side by side.
-    fn adjacent_once(&self, left: Bound, right: Bound) -> Option<bool> {
-        if let Bound::At(place) = right
-            && self.bound(self.span(place)?.left_of(place.offset), Bound::Start)? > left
+    /// Puts a run before the item at `at`, where `None` is the end; appended to the span of its left neighbour at `left` if
+    /// it goes on there.
+    fn insert_between(&mut self, left: Option<Place>, at: Option<Place>, mut run: Span<C>) {
+        let count = run.items.len().into();
+        let id = run.id;
+        if let Some(place) = left
+            && self.tree.span(place).is_some_and(|span| span.continues(&run))
+            && at == self.tree.after_span(place)
         {
-            return Some(false);
-        }
-        if let Bound::At(place) = left
-            && self.bound(self.span(place)?.right, Bound::End)? < right
-        {
-            return Some(false);
-        }
-        Some(true)
-    }
-
-    /// Puts a run before the item at `at`; `None` is the end.
-    fn insert_at(&mut self, at: Option<Place>, run: Span<C>) {
-        self.visible += run.items.visible() as usize;
-        let place = match at {
-            Some(place) if place.offset > 0 => {
-                self.split(place);
-                Place { span: place.span + 1, offset: 0, ..place }
-            }
-            Some(place) => place,
-            None => match self.order.len().checked_sub(1).and_then(|rank| Some((rank, self.chunk(rank)?))) {
-                Some((rank, chunk)) => Place { rank, span: chunk.spans.len(), offset: 0 },
-                None => {
-                    self.order.push(self.chunks.len());
-                    self.chunks.push(Chunk { rank: 0, visible: 0, spans: Vec::new() });
-                    Place { rank: 0, span: 0, offset: 0 }
-                }
-            },
-        };
-        self.insert_span(place, run);
-    }
-
-    fn insert_span(&mut self, place: Place, mut run: Span<C>) {
-        let Some(&id) = self.order.get(place.rank) else { return };
-        let Some(chunk) = self.chunks.get_mut(id) else { return };
-        chunk.visible += run.items.visible() as usize;
-        let before = place.span.checked_sub(1).and_then(|span| chunk.spans.get_mut(span));
-        if let Some(before) = before.filter(|before| before.continues(&run)) {
-            match before.items.append(run.items) {
-                Ok(()) => return,
+            match self.tree.append(place, run.items) {
+                Ok(()) => return self.index_stretch(id, count, place.leaf),
                 Err(items) => run.items = items,
             }
         }
-        self.index.insert(run.id, id);
-        chunk.spans.insert(place.span, run);
-        if chunk.spans.len() > SPANS_MAX {
-            self.split_chunk(place.rank);
-        }
-    }
-
-    /// Splits the span at `place` so that the item there begins one.
-    fn split(&mut self, place: Place) {
-        let Some(&id) = self.order.get(place.rank) else { return };
-        let Some(chunk) = self.chunks.get_mut(id) else { return };
-        let Some(span) = chunk.spans.get_mut(place.span) else { return };
-        let (left, right) = (span.left_of(place.offset), span.right);
-        let tail = Span {
-            id: span.id.plus(place.offset.into()),
-            left,
-            right,
-            items: span.items.split_off(place.offset),
-        };
-        self.index.insert(tail.id, id);
-        chunk.spans.insert(place.span + 1, tail);
-    }
-
-    /// Moves the second half of a chunk to a new one. Costs the number of chunks, once per half chunk of spans.
-    fn split_chunk(&mut self, rank: usize) {
-        let new = self.chunks.len();
-        let Some(chunk) = self.chunk_mut(rank) else { return };
-        let spans = chunk.spans.split_off(chunk.spans.len() / 2);
-        let visible = spans.iter().map(|span| span.items.visible() as usize).sum();
-        chunk.visible -= visible;
-        for span in &spans {
-            self.index.insert(span.id, new);
-        }
-        self.chunks.push(Chunk { rank: rank + 1, visible, spans });
-        self.order.insert(rank + 1, new);
-        for (rank, id) in self.order.iter().enumerate().skip(rank + 1) {
-            if let Some(chunk) = self.chunks.get_mut(*id) {
-                chunk.rank = rank;
+        let at = match (left, at) {
+            // What is inserted after a leaf's last span goes to that leaf.
+            (Some(left), Some(at)) if at.offset == 0 && at.leaf != left.leaf => {
+                Some(Place { leaf: left.leaf, span: left.span + 1, offset: 0 })
+                    .filter(|place| self.tree.settle(*place) == Some(at))
+                    .or(Some(at))
             }
+            (_, Some(at)) => Some(self.split(at)),
+            (_, None) => None,
+        };
+        let (place, moved) = self.tree.insert(at, run);
+        self.note_moved(moved);
+        self.index_stretch(id, count, place.leaf);
+    }
+
+    fn index_stretch(&mut self, first: Dot, count: u64, leaf: u32) {
+        let tree = &self.tree;
+        self.index.assign(first, count, leaf, |old, end, next| {
+            let later = |span: &Span<C>| {
+                span.id.actor == end.actor && span.end() > end && next.is_none_or(|next| span.id < next)
+            };
+            tree.leaf(old).is_some_and(|leaf| leaf.spans.iter().any(later))
+        });
+    }
+
+    fn note_moved(&mut self, moved: Option<Moved>) {
+        let Some(Moved { to }) = moved else { return };
+        let spans = self.tree.leaf(to).into_iter().flat_map(|leaf| leaf.spans.iter());
+        let stretches: Vec<(Dot, u64)> = spans.map(|span| (span.id, span.items.len().into())).collect();
+        for (first, count) in stretches {
+            self.index_stretch(first, count, to);
         }
+    }
+
+    /// Splits the span at `place` so that the item there begins one, and returns where that is.
+    fn split(&mut self, place: Place) -> Place {
+        let (place, moved) = self.tree.split(place);
+        self.note_moved(moved);
+        place
     }
 
     /// Lets `edit` change the items `first .. first + count` that exist, run by run. Runs are cut so that each
@@ -329,146 +219,96 @@ impl<C: Items> Sequence<C> {
         let end = first.plus(count);
         let mut next = first;
         while next < end {
-            let Some(place) = self.place(next) else {
-                // A gap: go on with the next span of this author, if it begins before the end.
-                match self.index.range(next..end).next() {
-                    Some((start, _)) => next = *start,
-                    None => return,
-                }
-                continue;
+            next = match self.place(next) {
+                Some(place) => self.edit_span(place, end, &mut edit).unwrap_or(end),
+                None => self.next_after(next).unwrap_or(end),
             };
-            let Some(place) = self.isolate(place, end) else { return };
-            next = self.edit_span(place, &mut edit).unwrap_or(end);
         }
     }
 
-    /// Cuts the span at `place` so that one begins there and none crosses `end`. Returns where it is now.
-    fn isolate(&mut self, mut place: Place, end: Dot) -> Option<Place> {
-        if place.offset > 0 {
-            self.split(place);
-            place = Place { span: place.span + 1, offset: 0, ..place };
+    /// The first dot after `dot` of its author that is in the sequence.
+    fn next_after(&self, dot: Dot) -> Option<Dot> {
+        let mut from = dot;
+        let mut leaf = self.index.leaf(dot);
+        loop {
+            let next = self.index.next(from);
+            let spans =
+                leaf.and_then(|leaf| self.tree.leaf(leaf)).into_iter().flat_map(|leaf| leaf.spans.iter());
+            let later = spans
+                .map(|span| span.id)
+                .filter(|id| id.actor == dot.actor && *id > dot && next.is_none_or(|next| *id < next));
+            if let Some(found) = later.min() {
+                return Some(found);
+            }
+            from = next?;
+            leaf = self.index.leaf(from);
+            if self.contains(from) {
+                return Some(from);
+            }
         }
-        let span = self.span(place)?;
-        if span.end() > end {
-            let offset = u32::try_from(end.counter - span.id.counter).ok()?;
-            self.split(Place { offset, ..place });
-        }
-        Some(place)
     }
 
-    fn edit_span(&mut self, place: Place, edit: &mut impl FnMut(&mut C)) -> Option<Dot> {
-        let chunk = self.chunk_mut(place.rank)?;
-        let span = chunk.spans.get_mut(place.span)?;
-        let before = span.items.visible() as usize;
-        edit(&mut span.items);
-        let after = span.items.visible() as usize;
-        let next = span.end();
-        chunk.visible = chunk.visible + after - before;
-        self.visible = self.visible + after - before;
-        self.rejoin(place);
+    /// Edits the items from `place` to the end of its span or `end`. Returns the dot after them.
+    fn edit_span(&mut self, place: Place, end: Dot, edit: &mut impl FnMut(&mut C)) -> Option<Dot> {
+        let place = self.isolate(place, end)?;
+        let next = self.tree.span(place)?.end();
+        self.tree.edit(place, edit)?;
+        self.tree.merge_with_next(place);
+        if let Some(span) = place.span.checked_sub(1) {
+            self.tree.merge_with_next(Place { span, ..place });
+        }
         Some(next)
     }
 
-    /// Makes one run of the spans around `place` where they may be one, and keeps chunks small.
-    fn rejoin(&mut self, place: Place) {
-        for at in [Some(place.span), place.span.checked_sub(1)].into_iter().flatten() {
-            let Some(chunk) = self.chunk_mut(place.rank) else { return };
-            let joins = chunk.spans.get(at).zip(chunk.spans.get(at + 1)).is_some_and(|(a, b)| a.continues(b));
-            if !joins {
-                continue;
-            }
-            let next = chunk.spans.remove(at + 1);
-            let Some(span) = chunk.spans.get_mut(at) else { return };
-            let id = next.id;
-            match span.items.append(next.items) {
-                Ok(()) => {
-                    self.index.remove(&id);
-                }
-                Err(items) => chunk.spans.insert(at + 1, Span { items, ..next }),
-            }
+    /// Cuts the span at `place` so that one begins there and does not cross `end`. Returns where it is then.
+    fn isolate(&mut self, place: Place, end: Dot) -> Option<Place> {
+        let place = self.split(place);
+        let span = self.tree.span(place)?;
+        let first = span.id;
+        if span.end() <= end {
+            return Some(place);
         }
-        if self.chunk(place.rank).is_some_and(|chunk| chunk.spans.len() > SPANS_MAX) {
-            self.split_chunk(place.rank);
-        }
+        let offset = u32::try_from(end.counter - first.counter).ok()?;
+        self.split(Place { offset, ..place });
+        self.place(first)
     }
 
     /// Lets `edit` change the run that holds `dot`, given its offset, without cutting it.
     pub(crate) fn edit_item<R>(&mut self, dot: Dot, edit: impl FnOnce(&mut C, u32) -> R) -> Option<R> {
         let place = self.place(dot)?;
-        let chunk = self.chunk_mut(place.rank)?;
-        let span = chunk.spans.get_mut(place.span)?;
-        let before = span.items.visible() as usize;
-        let result = edit(&mut span.items, place.offset);
-        let after = span.items.visible() as usize;
-        chunk.visible = chunk.visible + after - before;
-        self.visible = self.visible + after - before;
-        Some(result)
+        self.tree.edit(place, |items| edit(items, place.offset))
     }
 
     /// Lets `edit` change every run. Costs the whole sequence.
-    pub(crate) fn edit_all(&mut self, mut edit: impl FnMut(Dot, &mut C)) {
-        self.visible = 0;
-        for chunk in &mut self.chunks {
-            chunk.visible = 0;
-            for span in &mut chunk.spans {
-                edit(span.id, &mut span.items);
-                chunk.visible += span.items.visible() as usize;
-            }
-            self.visible += chunk.visible;
-        }
-    }
-
-    /// The place of the visible item `index`.
-    fn place_of_visible(&self, index: usize) -> Option<Place> {
-        let mut left = index;
-        for (rank, id) in self.order.iter().enumerate() {
-            let chunk = self.chunks.get(*id)?;
-            if left >= chunk.visible {
-                left -= chunk.visible;
-                continue;
-            }
-            for (span, run) in chunk.spans.iter().enumerate() {
-                let visible = run.items.visible() as usize;
-                if left < visible {
-                    let offset = run.items.offset_of_visible(left as u32);
-                    return Some(Place { rank, span, offset });
-                }
-                left -= visible;
-            }
-        }
-        None
-    }
-
-    fn dot_at(&self, place: Place) -> Option<Dot> {
-        Some(self.span(place)?.id.plus(place.offset.into()))
+    pub(crate) fn edit_all(&mut self, edit: impl FnMut(Dot, &mut C)) {
+        self.tree.edit_all(edit);
     }
 
     /// The dot of the visible item `index`.
     pub(crate) fn dot_of_visible(&self, index: usize) -> Option<Dot> {
-        self.dot_at(self.place_of_visible(index)?)
+        self.tree.dot(self.tree.place_of_visible(index)?)
     }
 
     /// The neighbours of what is now inserted before the visible item `index`; `None` past the end.
     pub(crate) fn gap(&self, index: usize) -> Option<(Option<Dot>, Option<Dot>)> {
-        let first = Place { rank: 0, span: 0, offset: 0 };
         let (left, next) = match index.checked_sub(1) {
-            None => (None, self.settle(first)),
+            None => (None, self.tree.first()),
             Some(before) => {
-                let place = self.place_of_visible(before)?;
-                (self.dot_at(place), self.settle(Place { offset: place.offset + 1, ..place }))
+                let place = self.tree.place_of_visible(before)?;
+                (self.tree.dot(place), self.tree.settle(Place { offset: place.offset + 1, ..place }))
             }
         };
-        Some((left, next.and_then(|place| self.dot_at(place))))
+        Some((left, next.and_then(|place| self.tree.dot(place))))
     }
 
     /// The visible items `from .. from + count` as runs of consecutive dots, in document order.
     pub(crate) fn dots_of_visible(&self, from: usize, count: usize) -> Option<Vec<(Dot, u64)>> {
         let mut runs: Vec<(Dot, u64)> = Vec::new();
         let mut wanted = count;
-        let mut place = if count == 0 { return Some(runs) } else { self.place_of_visible(from)? };
+        let mut place = if count == 0 { return Some(runs) } else { self.tree.place_of_visible(from)? };
         while wanted > 0 {
-            place = self.settle(place)?;
-            let span = self.span(place)?;
+            place = self.tree.settle(place)?;
+            let span = self.tree.span(place)?;
             let visible = span.items.visible();
             if visible == 0 {
                 place = Place { span: place.span + 1, offset: 0, ..place };
@@ -492,26 +332,27 @@ impl<C: Items> Sequence<C> {
 
     /// Whether the item at `place`, in a run of which only part is visible, is.
     fn is_shown(&self, place: Place) -> Option<bool> {
-        let items = &self.span(place)?.items;
-        Some((0..items.visible()).any(|n| items.offset_of_visible(n) == place.offset))
+        let items = &self.tree.span(place)?.items;
+        Some(items.visible_before(place.offset + 1) > items.visible_before(place.offset))
     }
 
     /// Takes out the newest run of this author, which nothing refers to: `count` items from `first`.
     pub(crate) fn take_back(&mut self, first: Dot, count: u64) {
+        self.crowds = Crowds::default();
         let end = first.plus(count);
-        while let Some(place) =
-            self.index.range(..end).next_back().and_then(|(s, _)| self.place((*s).max(first)))
-        {
+        let mut next = first;
+        while next < end {
+            let Some(place) = self.place(next) else { return };
             let Some(place) = self.isolate(place, end) else { return };
-            let Some(chunk) = self.chunk_mut(place.rank) else { return };
-            if chunk.spans.get(place.span).is_none_or(|span| span.id < first) {
-                return;
+            match self.tree.remove(place) {
+                Some(span) => next = span.end(),
+                None => return,
             }
-            let span = chunk.spans.remove(place.span);
-            chunk.visible -= span.items.visible() as usize;
-            self.visible -= span.items.visible() as usize;
-            self.index.remove(&span.id);
         }
+    }
+
+    fn compare(&self, a: Place, b: Place) -> Ordering {
+        self.tree.compare(a, b)
     }
 }
 

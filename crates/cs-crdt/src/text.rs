@@ -94,6 +94,10 @@ impl Items for Run {
     fn offset_of_visible(&self, within: u32) -> u32 {
         within
     }
+
+    fn visible_before(&self, offset: u32) -> u32 {
+        self.visible().min(offset)
+    }
 }
 
 /// A text. Like a map, it is named by its place, and exists while its mark or any character is alive.

@@ -89,6 +89,34 @@ proptest! {
         prop_assert_eq!(sequence.visible(), flat.0.len());
     }
 
+    /// CRDT-6: many items in few gaps, so that walks are given up and searches made, with parts of crowds.
+    #[test]
+    fn crowded_gaps_are_searched_as_they_are_walked(
+        claims in some((0u32..4, 0u16..6, 0u16..6, any::<bool>(), any::<bool>()), 1..150),
+    ) {
+        let actors = actors();
+        let mut sequence: Sequence<Run> = Sequence::default();
+        let mut flat = Flat::default();
+        let mut next = [1u64; 4];
+        for (actor, left, right, from_end, backwards) in claims {
+            let id = Dot::new(actor, next[actor as usize]);
+            next[actor as usize] += 1;
+            let known = dots(&sequence);
+            let count = known.len();
+            let place = |n: u16| if from_end { count.checked_sub(usize::from(n)) } else { Some(usize::from(n)) };
+            let dot = |n: u16| place(n).and_then(|at| known.get(at)).copied();
+            // Typed backwards, a gap gets a chain of left children, which is what a search goes around.
+            let right = if backwards { known.first().copied() } else { dot(right) };
+            let left = if backwards { None } else { dot(left) };
+            let placed = sequence.insert(Span { id, left, right, items: Run::live("x") }, &actors);
+            prop_assert_eq!(placed, flat.insert(id, left, right));
+            prop_assert_eq!(dots(&sequence), flat.0.iter().map(|item| item.0).collect::<Vec<_>>());
+        }
+        for (at, dot) in dots(&sequence).into_iter().enumerate() {
+            prop_assert_eq!(sequence.index_of(dot), Some(at));
+        }
+    }
+
     /// Removing, and taking back what was inserted last, keep every count and index right.
     #[test]
     fn removed_ranges_are_those_that_were_named(cuts in some((0usize..120, 0usize..9), 1..60)) {
