@@ -33,6 +33,11 @@ const BENCHES: &[Bench] = &[
         about: "two real nodes on real folders, beside Syncthing where it is installed",
     },
     Bench {
+        name: "crdt",
+        home: Home::Peers,
+        about: "text, maps, counters and sets beside automerge, yrs, loro and diamond-types",
+    },
+    Bench {
         name: "crypto",
         home: Home::Peers,
         about: "cipher and handshakes beside ring, RustCrypto and snow",
