@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use thiserror::Error;
 
+use crate::area::TIME_END_MS;
 use crate::node_id::NodeId;
 
 /// Why bytes are not a message. Nothing changed; the sender or the storage is to blame.
@@ -32,6 +33,9 @@ pub enum DecodeError {
     /// A public key that is none.
     #[error("not a valid node ID")]
     BadNodeId,
+    /// A text that is not UTF-8, empty, or holds characters that names may not have.
+    #[error("not a valid name")]
+    BadName,
 }
 
 /// Takes `length` bytes off the front.
@@ -120,6 +124,35 @@ pub fn take_bytes<'a>(input: &mut &'a [u8], max: usize) -> Result<&'a [u8], Deco
 pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
+}
+
+/// Takes a flag: one byte, 0 or 1.
+///
+/// # Errors
+/// [`DecodeError::Truncated`]; [`DecodeError::NotCanonical`] for any other byte.
+pub fn take_bool(input: &mut &[u8]) -> Result<bool, DecodeError> {
+    match take_u8(input)? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(DecodeError::NotCanonical),
+    }
+}
+
+/// Takes an end of a time range in milliseconds since 1970: 0 on the wire for none, which is `u64::MAX` here.
+///
+/// # Errors
+/// [`DecodeError::Truncated`]; [`DecodeError::OutOfRange`] above [`TIME_END_MS`].
+pub fn take_end(input: &mut &[u8]) -> Result<u64, DecodeError> {
+    match take_varint(input)? {
+        0 => Ok(u64::MAX),
+        end @ 1..=TIME_END_MS => Ok(end),
+        _ => Err(DecodeError::OutOfRange),
+    }
+}
+
+/// Appends an end of a time range; `u64::MAX` is none. An end of 0 would be none as well: ranges are never empty.
+pub fn put_end(out: &mut Vec<u8>, end_ms: u64) {
+    put_varint(out, if end_ms == u64::MAX { 0 } else { end_ms });
 }
 
 /// Takes a public key and checks it.

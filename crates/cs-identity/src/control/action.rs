@@ -256,7 +256,7 @@ fn decode_grant(input: &mut &[u8]) -> Result<Action, DecodeError> {
 
 fn decode_cut(input: &mut &[u8]) -> Result<Action, DecodeError> {
     let grant = take_op_id(input)?;
-    let cascade = take_bool(input)?;
+    let cascade = wire::take_bool(input)?;
     // An author takes 32 bytes, a flag, a tag and a count or time.
     let count = wire::take_count(input, MAX_FRONTIER_AUTHORS, 35)?;
     let mut frontier: Vec<(NodeId, Frontier)> = Vec::with_capacity(count);
@@ -338,19 +338,11 @@ pub(crate) fn take_op_id(input: &mut &[u8]) -> Result<OpId, DecodeError> {
     Ok(OpId::from_bytes(wire::take_array(input)?))
 }
 
-fn take_bool(input: &mut &[u8]) -> Result<bool, DecodeError> {
-    match wire::take_u8(input)? {
-        0 => Ok(false),
-        1 => Ok(true),
-        _ => Err(DecodeError::NotCanonical),
-    }
-}
-
 fn take_option<T>(
     input: &mut &[u8],
     decode: impl FnOnce(&mut &[u8]) -> Result<T, DecodeError>,
 ) -> Result<Option<T>, DecodeError> {
-    if take_bool(input)? { decode(input).map(Some) } else { Ok(None) }
+    if wire::take_bool(input)? { decode(input).map(Some) } else { Ok(None) }
 }
 
 fn put_option<T>(out: &mut Vec<u8>, value: Option<&T>, encode: impl FnOnce(&mut Vec<u8>, &T)) {

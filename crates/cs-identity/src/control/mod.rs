@@ -23,6 +23,7 @@ pub use action::{
     Action, DataFrontier, DocumentId, Frontier, Grant, MAX_BOX_BYTES, MAX_BOXES, MAX_FRONTIER_AUTHORS,
     MAX_FRONTIER_DOCUMENTS, MAX_OPAQUE_BYTES, Mark,
 };
+pub(crate) use action::{ascending, take_op_id};
 pub use author_log::AuthorLog;
 pub use credential::{CredentialFault, check_credentials};
 pub use graph::{ControlGraph, Holding, InsertError, Inserted, MAX_STATEMENTS};

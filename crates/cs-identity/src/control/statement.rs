@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::action::{Action, ascending, take_op_id};
 use crate::area::TIME_END_MS;
+use crate::clone::Sequenced;
 use crate::id::{OpId, SpaceId};
 use crate::node_id::NodeId;
 use crate::secret_key::SecretKey;
@@ -162,6 +163,21 @@ impl Signable for Statement {
         }
         let body = wire::take_bytes(input, Self::MAX_LEN)?;
         Ok(Self { space, author, seq, backlink, heads, unix_ms, action: Action::from_body(kind, body)? })
+    }
+}
+
+impl Sequenced for Statement {
+    fn log(&self) -> Option<[u8; 32]> {
+        // An author founds many spaces, each with a genesis of its own, and none contradicts another.
+        self.space.map(|space| *space.as_bytes())
+    }
+
+    fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    fn backlink(&self) -> Option<OpId> {
+        self.backlink
     }
 }
 
