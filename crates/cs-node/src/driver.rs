@@ -178,6 +178,7 @@ impl Driver {
             addrs: endpoint.reachable_addrs(),
             bootstrap: options.bootstrap.iter().map(contact).collect(),
             is_bootstrap: options.is_bootstrap,
+            lost_statements: !recovery.damage.is_empty(),
             unix_ms: unix_ms(),
         };
         let core = NodeCore::new(config, secret, store, clock.now(), Box::new(random));

@@ -102,6 +102,7 @@ impl Machine {
         let config = Config {
             addrs: vec![self.addr],
             is_bootstrap: bootstrap.iter().any(|c| c.id == self.id),
+            lost_statements: false,
             bootstrap: bootstrap.into_iter().filter(|c| c.id != self.id).collect(),
             unix_ms: self.unix_ms(now),
         };

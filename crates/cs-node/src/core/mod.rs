@@ -62,6 +62,9 @@ pub struct Config {
     pub bootstrap: Vec<Contact>,
     /// Whether this node is one that others begin with.
     pub is_bootstrap: bool,
+    /// Whether damage was cut out of the store: members may have been lost with it, and are sought among all peers whose
+    /// addresses were written down.
+    pub lost_statements: bool,
     /// Unix time in milliseconds at `now`.
     pub unix_ms: u64,
 }
@@ -90,6 +93,7 @@ pub struct NodeCore<D: Disk> {
     discovery: Discovery,
     /// Statements known when the list of wanted peers was last made.
     statements_seen: usize,
+    lost_statements: bool,
     commit_retry_at: Option<Duration>,
     /// The end was asked for, or is forced.
     stopped: bool,
@@ -109,6 +113,7 @@ impl<D: Disk> NodeCore<D> {
     pub fn new(config: Config, secret: SecretKey, store: Store<D>, now: Duration, entropy: Entropy) -> Self {
         let store = Archive::new(store);
         let mut host = Host::new(secret, now, config.unix_ms, entropy);
+        let lost_statements = config.lost_statements;
         let discovery =
             Discovery::new(&mut host, &store, config.addrs, config.bootstrap, config.is_bootstrap);
         let mut core = Self {
@@ -122,6 +127,7 @@ impl<D: Disk> NodeCore<D> {
             opening: BTreeMap::new(),
             discovery,
             statements_seen: 0,
+            lost_statements,
             commit_retry_at: None,
             stopped: false,
         };
@@ -277,8 +283,8 @@ impl<D: Disk> NodeCore<D> {
             let members = self.spaces.values().filter(|s| !s.paused).flat_map(|s| s.graph.members());
             let me = self.host.me;
             let mut wanted: BTreeSet<NodeId> = members.map(|(who, _)| who).filter(|who| *who != me).collect();
-            if self.spaces.values().any(|s| s.graph.root().is_none()) {
-                // A damaged log has lost who the members are. One of those that were may tell.
+            if self.lost_statements || self.spaces.values().any(|s| s.keys.is_empty()) {
+                // A damaged log may have lost who the members are. One of those that were can tell.
                 wanted.extend(self.discovery.remembered(&self.store));
             }
             self.discovery.want(&mut self.store, wanted);

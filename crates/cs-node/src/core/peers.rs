@@ -177,6 +177,7 @@ impl<D: Disk> NodeCore<D> {
                 }
                 space.review_link(host, peer);
                 space.changed(host.now);
+                space.seek_statements(host, peer);
             }
             Message::Summary { control, operations, pending, scanning, .. } => {
                 space.on_summary(host, peer, Summary { control, operations, pending, scanning });

@@ -234,6 +234,17 @@ impl Space {
         self.ask(host, peer);
     }
 
+    /// Asks a peer for the statements that others name and that are not here, whatever its rights: they may be what
+    /// gives it any. Only a damaged log lacks such statements for long.
+    pub(crate) fn seek_statements(&mut self, host: &mut Host, peer: NodeId) {
+        let wanted: Vec<OpId> = self.graph.wanted().collect();
+        let Some(link) = self.links.get_mut(&peer).filter(|_| !wanted.is_empty() && !self.paused) else {
+            return;
+        };
+        link.lacking.entry(Set::Control).or_default().extend(wanted);
+        self.ask(host, peer);
+    }
+
     /// Asks a peer for what it has and this node lacks, one message at a time in each set.
     fn ask(&mut self, host: &mut Host, peer: NodeId) {
         for set in [Set::Control, Set::Operations] {
@@ -323,6 +334,7 @@ impl Space {
         done: bool,
     ) -> Result<(), Fault> {
         let mut fault = Ok(());
+        let wanted: Vec<OpId> = self.graph.wanted().collect();
         for item in items {
             let taken = match set {
                 Set::Control => self.take_statement(host, store, item).map(|_| ()),
@@ -338,6 +350,10 @@ impl Space {
             }
         }
         self.ask(host, peer);
+        // Only what brought something is followed by another request, or a peer could keep us asking for ever.
+        if !self.graph.wanted().eq(wanted) {
+            self.seek_statements(host, peer);
+        }
         self.compare(host, peer);
         self.settle(host);
         fault
