@@ -1,7 +1,9 @@
 //! Our own formats, pinned: a change here is a change of the wire, and needs a new version in the label that it concerns.
 
 use cs_crypto::dh::public_key;
-use cs_crypto::epoch::{BlindKey, ChunkKey, EpochRoot, EpochSecrets, open_operation, seal_operation};
+use cs_crypto::epoch::{
+    AreaSecrets, BlindKey, ChunkKey, EpochId, EpochRoot, EpochSecrets, open_operation, seal_operation,
+};
 use cs_crypto::invite::{Code, Inviter, Joiner, Meeting};
 use cs_crypto::noise::{Hash, Pattern, Protocol, Setup};
 use cs_crypto::ratchet::{Bundle, Initial, Session};
@@ -55,6 +57,21 @@ fn an_epoch_box_is_pinned() {
     assert_eq!(hex(&secrets().seal_to(&public_key(&member), &[5; 32], 6, [7; 32]).unwrap()), sealed);
     let opened = EpochSecrets::open(&member, &[5; 32], 6, &root().commitment(), &unhex(sealed));
     assert_eq!(opened.unwrap(), secrets());
+}
+
+// CRYPTO-8
+#[test]
+fn an_area_box_is_pinned() {
+    let (path, member): (&[&[u8]], _) = (&[b"notes"], [4; 32]);
+    let epoch = EpochId { number: 6, commitment: root().commitment() };
+    let tags = secrets().blind.tags(path);
+    let sealed =
+        secrets().area(path).seal_to(&public_key(&member), &[5; 32], &epoch, &tags, [7; 32]).unwrap();
+    assert_eq!(
+        hex(&*kdf::extract(b"", &sealed)),
+        "eda8a70708d2b40b378abdfbacb74e203ac9a2061e3804a04ef5ef38cfd3e1ba"
+    );
+    assert_eq!(AreaSecrets::open(&member, &[5; 32], &epoch, &tags, &sealed).unwrap(), secrets().area(path));
 }
 
 // CRYPTO-9

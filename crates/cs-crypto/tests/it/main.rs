@@ -1,5 +1,6 @@
 //! Published vectors, interoperation with independent implementations, properties, and stories.
 
+mod epochs;
 mod golden;
 mod hpke_vectors;
 mod interop;

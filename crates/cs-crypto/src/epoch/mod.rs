@@ -1,8 +1,10 @@
 //! The keys of a space: epochs, keys per path, blinded path components, sealed operations.
 //!
 //! A space has one [`BlindKey`] and one [`ChunkKey`] for its whole life, and a new [`EpochRoot`] after every revocation or
-//! period. All of them travel together, as [`EpochSecrets`], sealed to each member. Keys are derived downwards only: the key
-//! of `a/b` opens everything below `a/b` and tells nothing of `a` or `a/c` (CRYPTO-6).
+//! period. All of them travel together, as [`EpochSecrets`], sealed to each member; who may read one path and what is below gets
+//! [`AreaSecrets`]. Keys are derived downwards only: the key of `a/b` opens everything below `a/b` and tells nothing of `a` or
+//! `a/c` (CRYPTO-6). A [`Keyring`] holds what a device was given, and [`Epochs`] says which epoch to write with and when a
+//! new one is due (CRYPTO-20).
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -11,15 +13,20 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::aead::{DERIVED_OVERHEAD, Forged, open_derived, seal_derived};
-use crate::dh::LowOrderPoint;
-use crate::hpke;
+
+mod boxes;
+mod keyring;
+mod rotation;
+
+pub use boxes::{AreaSecrets, BOX_LENGTH, EpochSecrets, SECRETS_LENGTH};
+pub use keyring::{Keyring, OtherSpace};
+pub use rotation::{Admission, Announcement, Device, EpochId, Epochs, History, Next, Revocation};
 
 const COMMITMENT: &str = "cosmic-sync 2026 epoch root commitment 1";
 const PATH_ROOT: &str = "cosmic-sync 2026 epoch path root 1";
 const EPOCH_ROOT: &str = "cosmic-sync 2026 epoch root 1";
 const BLIND_KEY: &str = "cosmic-sync 2026 blind key 1";
 const CHUNK_KEY: &str = "cosmic-sync 2026 chunk key 1";
-const BOX_INFO: &[u8] = b"cosmic-sync 2026 epoch box 1";
 
 /// First byte of what a node of a key tree hashes: its uses never share an input (CRYPTO-6).
 const CHILD: u8 = 0;
@@ -28,12 +35,6 @@ const TAG: u8 = 2;
 
 /// Bytes by which a sealed operation is longer than its plaintext.
 pub const OPERATION_OVERHEAD: usize = DERIVED_OVERHEAD;
-
-/// Bytes of what is inside an epoch box: root, blind key, chunk key.
-pub const SECRETS_LENGTH: usize = 96;
-
-/// Bytes of an epoch box.
-pub const BOX_LENGTH: usize = SECRETS_LENGTH + hpke::OVERHEAD;
 
 macro_rules! secret {
     ($(#[$doc:meta])* $name:ident) => {
@@ -210,64 +211,6 @@ pub fn open_operation(key: &PathKey, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8
     open_derived(&key.content_key(), aad, sealed)
 }
 
-/// What a member of a space holds of one epoch, and what an epoch box carries.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EpochSecrets {
-    /// The root of this epoch.
-    pub root: EpochRoot,
-    /// The space's blind key.
-    pub blind: BlindKey,
-    /// The space's chunk key.
-    pub chunk: ChunkKey,
-}
-
-impl EpochSecrets {
-    /// Seals the secrets to a member's X25519 key: [`BOX_LENGTH`] bytes (CRYPTO-8). `space` and `number` are bound in.
-    ///
-    /// # Errors
-    /// [`LowOrderPoint`] if nobody can own `recipient`.
-    pub fn seal_to(
-        &self,
-        recipient: &[u8; 32],
-        space: &[u8; 32],
-        number: u64,
-        entropy: [u8; 32],
-    ) -> Result<Vec<u8>, LowOrderPoint> {
-        let mut secrets = Zeroizing::new(Vec::with_capacity(SECRETS_LENGTH));
-        for secret in [&self.root.0, &self.blind.0, &self.chunk.0] {
-            secrets.extend_from_slice(&**secret);
-        }
-        let aad = box_aad(space, number, &self.root.commitment());
-        hpke::seal(recipient, BOX_INFO, &aad, &secrets, entropy)
-    }
-
-    /// Opens a box made for the owner of `secret`; `commitment` is the one in the signed epoch statement.
-    ///
-    /// # Errors
-    /// [`Forged`] if the box is for another key, space, epoch or commitment, or the root inside is not the one committed to.
-    pub fn open(
-        secret: &[u8; 32],
-        space: &[u8; 32],
-        number: u64,
-        commitment: &[u8; 32],
-        sealed: &[u8],
-    ) -> Result<Self, Forged> {
-        let opened = hpke::open(secret, BOX_INFO, &box_aad(space, number, commitment), sealed)?;
-        let (root, rest) = opened.split_first_chunk().ok_or(Forged)?;
-        let (blind, rest) = rest.split_first_chunk().ok_or(Forged)?;
-        let chunk = rest.try_into().map_err(|_| Forged)?;
-        let root = EpochRoot::from_bytes(root);
-        if !bool::from(root.commitment().ct_eq(commitment)) {
-            return Err(Forged);
-        }
-        Ok(Self { root, blind: BlindKey::from_bytes(blind), chunk: ChunkKey::from_bytes(chunk) })
-    }
-}
-
-fn box_aad(space: &[u8; 32], number: u64, commitment: &[u8; 32]) -> Vec<u8> {
-    [&space[..], &number.to_le_bytes(), commitment].concat()
-}
-
 fn derive(context: &str, secret: &[u8; 32]) -> Zeroizing<[u8; 32]> {
     Zeroizing::new(blake3::derive_key(context, secret))
 }
@@ -282,7 +225,6 @@ fn step(key: &[u8; 32], kind: u8, component: &[u8]) -> Zeroizing<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dh::public_key;
 
     fn root() -> EpochRoot {
         EpochRoot::generate([1; 32])
@@ -333,50 +275,11 @@ mod tests {
         }
     }
 
-    // CRYPTO-8
-    #[test]
-    fn an_epoch_box_opens_for_its_member_space_number_and_commitment_only() {
-        let secrets = EpochSecrets {
-            root: root(),
-            blind: BlindKey::generate([2; 32]),
-            chunk: ChunkKey::generate([3; 32]),
-        };
-        let (member, space, commitment) = ([7; 32], [8; 32], secrets.root.commitment());
-        let sealed = secrets.seal_to(&public_key(&member), &space, 5, [9; 32]).unwrap();
-        assert_eq!(sealed.len(), BOX_LENGTH);
-        assert_eq!(EpochSecrets::open(&member, &space, 5, &commitment, &sealed).unwrap(), secrets);
-        assert!(EpochSecrets::open(&[6; 32], &space, 5, &commitment, &sealed).is_err());
-        assert!(EpochSecrets::open(&member, &[0; 32], 5, &commitment, &sealed).is_err());
-        assert!(EpochSecrets::open(&member, &space, 6, &commitment, &sealed).is_err());
-        assert!(EpochSecrets::open(&member, &space, 5, &[0; 32], &sealed).is_err());
-    }
-
-    // CRYPTO-8
-    #[test]
-    fn a_box_whose_root_is_not_the_committed_one_is_refused() {
-        let (member, space) = ([7; 32], [8; 32]);
-        let lie = root().commitment();
-        let aad = box_aad(&space, 1, &lie);
-        let sealed = hpke::seal(&public_key(&member), BOX_INFO, &aad, &[0; SECRETS_LENGTH], [9; 32]).unwrap();
-        assert_eq!(EpochSecrets::open(&member, &space, 1, &lie, &sealed), Err(Forged));
-    }
-
     // CRYPTO-9
     #[test]
     fn chunk_ids_differ_between_spaces() {
         let (a, b) = (ChunkKey::generate([1; 32]), ChunkKey::generate([2; 32]));
         assert_ne!(a.id(b"known file"), b.id(b"known file"));
         assert_eq!(a.id(b"known file"), chunk_id(&a.to_bytes(), b"known file"));
-    }
-
-    #[test]
-    fn no_secret_shows_in_debug_output() {
-        let secrets = EpochSecrets {
-            root: root(),
-            blind: BlindKey::generate([2; 32]),
-            chunk: ChunkKey::generate([3; 32]),
-        };
-        let shown = std::format!("{secrets:?}");
-        assert_eq!(shown, "EpochSecrets { root: EpochRoot(..), blind: BlindKey(..), chunk: ChunkKey(..) }");
     }
 }
