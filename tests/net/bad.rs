@@ -67,7 +67,7 @@ fn salvage(tenth: usize) -> bool {
     a.stop().unwrap();
     let store = setups[0].home().join("store");
     flip_a_byte(&store, tenth);
-    let before = files_of(&store);
+    let before = segments_of(&store);
 
     let is_told = match setups[0].start(&["--json", "up"]) {
         Ok((unhurt, _)) => {
@@ -77,7 +77,9 @@ fn salvage(tenth: usize) -> bool {
         Err(refused) => {
             let told = refused.to_string();
             assert!(told.contains("is damaged") && told.contains("--salvage"), "{told}");
-            assert_eq!(files_of(&store), before, "a refusal changes nothing");
+            let again = setups[0].command(&["--json", "up"]).output().unwrap();
+            assert_eq!(again.status.code(), Some(10), "{again:?}");
+            assert!(segments_of(&store) == before, "a refusal changes nothing");
             true
         }
     };
@@ -103,10 +105,12 @@ fn flip_a_byte(store: &Path, tenth: usize) {
     fs::write(&segment, bytes).unwrap();
 }
 
-fn files_of(dir: &Path) -> Vec<(String, u64)> {
-    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+/// The log, segment by segment; the index beside it is only a copy, and shrinks when it is opened.
+fn segments_of(store: &Path) -> Vec<(String, Vec<u8>)> {
+    let entries = fs::read_dir(store).unwrap().map(|entry| entry.unwrap());
     let name = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
-    let mut files: Vec<_> = entries.map(|entry| (name(&entry), entry.metadata().unwrap().len())).collect();
-    files.sort();
-    files
+    let logs = entries.filter(|entry| name(entry).starts_with("log-"));
+    let mut segments: Vec<_> = logs.map(|entry| (name(&entry), fs::read(entry.path()).unwrap())).collect();
+    segments.sort();
+    segments
 }
