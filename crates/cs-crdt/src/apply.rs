@@ -4,10 +4,12 @@ use alloc::{collections::BTreeMap, vec::Vec};
 
 use crate::{
     actor::{Actors, Dot},
-    change::{Action, Change, Edit, Item, Made},
+    change::{Action, Change, Edit, Item, Kind, Made},
     context::Seen,
+    fold::Fold,
     path::Hop,
     slot::{Parts, Slot},
+    tree::Spot,
 };
 
 /// Applies a change whose dots are in the document's numbering and whose references were all applied. Returns how many of its
@@ -48,9 +50,30 @@ pub(crate) fn apply_hidden(root: &mut Slot, change: &Change, author: u32, actors
             Action::Splice { left, right, .. } => slot.edit_parts(|parts| {
                 parts.text.get_or_insert_default().insert_removed(dot, *left, *right, width, actors);
             }),
-            _ => {}
+            later => hide_later(slot, later, dot, change.unix_ms, actors),
         });
         dot = dot.plus(width);
+    }
+}
+
+/// The positions that moves and nodes take.
+fn hide_later(slot: &mut Slot, action: &Action, dot: Dot, unix_ms: u64, actors: &Actors) {
+    match action {
+        Action::Move { left, right, .. } => slot.edit_parts(|parts| {
+            let list = parts.list.get_or_insert_default();
+            list.insert(dot, *left, *right, Vec::from([Slot::default()]), actors);
+        }),
+        Action::Plant(target) => slot.edit_parts(|parts| {
+            parts.extra.get_or_insert_default().tree.plant(dot, *target, unix_ms, false, actors);
+        }),
+        Action::Graft { node, from, target } => slot.edit_parts(|parts| {
+            let tree = &mut parts.extra.get_or_insert_default().tree;
+            if tree.content(*node).is_some() {
+                let spot = Spot { node: *node, parent: target.parent, from: *from, unix_ms };
+                tree.insert_spot(dot, spot, *target, actors);
+            }
+        }),
+        _ => {}
     }
 }
 
@@ -68,7 +91,11 @@ fn hops_of(change: &Change, place: u32) -> Vec<&Hop> {
 
 /// Whether `seen` is about the whole place, and not a member or elements.
 fn clears_place(action: &Action) -> bool {
-    !matches!(action, Action::Add(_) | Action::Discard(_) | Action::Remove { .. })
+    match action {
+        Action::Add(_) | Action::Discard(_) | Action::Remove { .. } => false,
+        Action::Make(Made::Tree) => true,
+        other => !other.is_later() || matches!(other, Action::Insert { .. }),
+    }
 }
 
 /// Applies one edit at its place; whether it took effect. What it replaces goes to `wide` instead, if given.
@@ -89,6 +116,7 @@ pub(crate) fn apply_edit(
     match &edit.action {
         Action::Put(scalar) => slot.put(dot, unix_ms, scalar.clone()),
         Action::Clear => {}
+        Action::Drop(Kind::Register) => slot.register.clear(&edit.seen),
         Action::Make(made) => make(slot, *made, dot),
         Action::Increment(by) => slot.edit_parts(|parts| parts.counter.add(dot, 1, *by)),
         Action::Enable => slot.edit_parts(|parts| parts.flag.insert(dot, ())),
@@ -108,8 +136,79 @@ pub(crate) fn apply_edit(
         Action::Remove { first, count } => {
             return slot.edit_parts(|parts| remove(parts, *first, *count, &edit.seen));
         }
+        later => return slot.edit_parts(|parts| apply_later(parts, later, &edit.seen, dot, unix_ms, actors)),
     }
     true
+}
+
+/// The actions of format 2.
+fn apply_later(
+    parts: &mut Parts,
+    action: &Action,
+    seen: &Seen,
+    dot: Dot,
+    unix_ms: u64,
+    actors: &Actors,
+) -> bool {
+    let Parts { list, text, extra, .. } = parts;
+    match action {
+        Action::Move { element, left, right } => {
+            let Some(list) = list.as_mut().filter(|list| list.runs.contains(*element)) else { return false };
+            if !list.insert(dot, *left, *right, Vec::from([Slot::default()]), actors) {
+                return false;
+            }
+            extra.get_or_insert_default().moves.claim(list, *element, dot, seen, unix_ms, actors);
+            true
+        }
+        Action::Fold { fold, values } => {
+            let writes = extra.get_or_insert_default().folds.writes_mut(*fold);
+            writes.clear(seen);
+            writes.insert(dot, values.clone());
+            true
+        }
+        Action::Mark { mark, replaced } => {
+            let Some(text) = text else { return false };
+            extra.get_or_insert_default().marks.add(text, dot, mark, replaced)
+        }
+        Action::Plant(target) => {
+            extra.get_or_insert_default().tree.plant(dot, *target, unix_ms, true, actors)
+        }
+        Action::Graft { node, from, target } => {
+            let spot = Spot { node: *node, parent: target.parent, from: *from, unix_ms };
+            extra.get_or_insert_default().tree.graft(dot, spot, *target, seen, actors)
+        }
+        Action::Prune(nodes) => extra.get_or_insert_default().tree.prune(nodes, seen),
+        Action::Touch(node) => extra.get_or_insert_default().tree.touch(dot, *node, seen),
+        Action::Drop(kind) => {
+            drop_kind(parts, *kind, seen);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Removes one kind of thing from a place, as far as `seen`, and leaves the others. A register is not among its parts.
+fn drop_kind(parts: &mut Parts, kind: Kind, seen: &Seen) {
+    let fold = Fold::ALL.into_iter().find(|fold| fold.kind() == kind);
+    match (kind, fold) {
+        (_, Some(fold)) => {
+            parts.extra.iter_mut().for_each(|extra| extra.folds.writes_mut(fold).clear(seen));
+        }
+        (Kind::Map, _) => parts.map.iter_mut().for_each(|map| map.clear(seen)),
+        (Kind::List, _) => {
+            parts.list.iter_mut().for_each(|list| list.clear(seen));
+            parts.refresh_moves();
+        }
+        (Kind::Text, _) => {
+            parts.text.iter_mut().for_each(|text| text.clear(seen));
+            parts.extra.iter_mut().for_each(|extra| extra.marks.clear(seen));
+        }
+        (Kind::Set, _) => parts.set.clear(seen),
+        (Kind::Counter, _) => parts.counter.clear(seen),
+        (Kind::Flag, _) => parts.flag.clear(seen),
+        (Kind::Tree, _) => parts.extra.iter_mut().for_each(|extra| extra.tree.clear(seen)),
+        _ => {}
+    }
 }
 
 fn make(slot: &mut Slot, made: Made, dot: Dot) {
@@ -118,6 +217,7 @@ fn make(slot: &mut Slot, made: Made, dot: Dot) {
             Made::Map => &mut parts.map.get_or_insert_default().presence,
             Made::List => &mut parts.list.get_or_insert_default().presence,
             Made::Text => &mut parts.text.get_or_insert_default().presence,
+            Made::Tree => &mut parts.extra.get_or_insert_default().tree.presence,
         };
         presence.insert(dot, ());
     });
@@ -129,6 +229,9 @@ fn remove(parts: &mut Parts, first: Dot, count: u64, seen: &Seen) -> bool {
     if let Some(list) = &mut parts.list {
         removed |= list.runs.contains(first);
         list.remove(first, count, seen);
+        if let Some(extra) = &parts.extra {
+            extra.moves.refresh(list, first, count);
+        }
     }
     if let Some(text) = &mut parts.text {
         removed |= text.runs.contains(first);

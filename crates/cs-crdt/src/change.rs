@@ -5,7 +5,10 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 use crate::{
     actor::{Actor, Dot},
     context::Seen,
+    fold::Fold,
+    marks::Mark,
     path::Hop,
+    tree::Target,
     value::Scalar,
 };
 
@@ -27,6 +30,16 @@ pub enum Kind {
     Counter,
     /// On or off; switching on wins over a concurrent switching off.
     Flag,
+    /// A tree of places, whose nodes move.
+    Tree,
+    /// The least of what was written.
+    Min,
+    /// The greatest of what was written.
+    Max,
+    /// The sum of everybody's share.
+    Sum,
+    /// All that anybody wrote.
+    Union,
 }
 
 /// A bundle of edits by one author, which takes effect as a whole. Dots in it index its own table of actors.
@@ -86,6 +99,36 @@ pub(crate) enum Action {
         first: Dot,
         count: u64,
     },
+    /// Moves a list's element between two items; `seen` is of its positions.
+    Move {
+        element: Dot,
+        left: Option<Dot>,
+        right: Option<Dot>,
+    },
+    /// Writes to a fold register; `seen` is of that register.
+    Fold {
+        fold: Fold,
+        values: Box<[Scalar]>,
+    },
+    /// Formats text. `replaced`: marks that this one makes needless, ascending.
+    Mark {
+        mark: Box<Mark>,
+        replaced: Vec<Dot>,
+    },
+    /// Makes a tree's node.
+    Plant(Target),
+    /// Moves a tree's node; `seen` is of the node.
+    Graft {
+        node: Dot,
+        from: Option<Dot>,
+        target: Target,
+    },
+    /// Removes nodes, ascending, as far as `seen`.
+    Prune(Vec<Dot>),
+    /// Keeps a node that is edited; `seen` is of the node.
+    Touch(Dot),
+    /// Removes one kind of what is in the place, as far as `seen`.
+    Drop(Kind),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +136,7 @@ pub(crate) enum Made {
     Map,
     List,
     Text,
+    Tree,
 }
 
 /// A new list element.
@@ -112,21 +156,76 @@ impl Action {
         }
     }
 
-    fn dots(&self) -> [Option<Dot>; 2] {
+    /// Whether only format 2 has it.
+    pub(crate) fn is_later(&self) -> bool {
         match self {
-            Self::Insert { left, right, .. } | Self::Splice { left, right, .. } => [*left, *right],
-            Self::Remove { first, count } => [Some(first.plus(count - 1)), None],
-            _ => [None, None],
+            Self::Move { .. } | Self::Fold { .. } | Self::Mark { .. } | Self::Plant(_) => true,
+            Self::Graft { .. } | Self::Prune(_) | Self::Touch(_) | Self::Drop(_) => true,
+            Self::Make(made) => *made == Made::Tree,
+            Self::Insert { items, .. } => items.contains(&Item::Made(Made::Tree)),
+            _ => false,
         }
     }
 
-    fn dots_mut(&mut self) -> [Option<&mut Dot>; 2] {
+    fn dots(&self) -> [Option<Dot>; 5] {
         match self {
             Self::Insert { left, right, .. } | Self::Splice { left, right, .. } => {
-                [left.as_mut(), right.as_mut()]
+                [*left, *right, None, None, None]
             }
-            Self::Remove { first, .. } => [Some(first), None],
-            _ => [None, None],
+            Self::Remove { first, count } => [Some(first.plus(count - 1)), None, None, None, None],
+            Self::Move { element, left, right } => [Some(*element), *left, *right, None, None],
+            Self::Mark { mark, .. } => [mark.from.dot(), mark.to.dot(), None, None, None],
+            Self::Plant(Target { parent, left, right }) => [*parent, *left, *right, None, None],
+            Self::Graft { node, from, target: Target { parent, left, right } } => {
+                [Some(*node), *from, *parent, *left, *right]
+            }
+            Self::Touch(node) => [Some(*node), None, None, None, None],
+            _ => [None; 5],
+        }
+    }
+
+    /// The dots of those that may name many.
+    fn more_dots(&self) -> &[Dot] {
+        match self {
+            Self::Prune(dots) | Self::Mark { replaced: dots, .. } => dots,
+            _ => &[],
+        }
+    }
+
+    fn dots_mut(&mut self) -> impl Iterator<Item = &mut Dot> {
+        let mut more: &mut [Dot] = &mut [];
+        let few: [Option<&mut Dot>; 5] = match self {
+            Self::Insert { left, right, .. } | Self::Splice { left, right, .. } => {
+                [left.as_mut(), right.as_mut(), None, None, None]
+            }
+            Self::Remove { first, .. } => [Some(first), None, None, None, None],
+            Self::Move { element, left, right } => [Some(element), left.as_mut(), right.as_mut(), None, None],
+            Self::Mark { mark, replaced } => {
+                more = replaced;
+                let Mark { from, to, .. } = &mut **mark;
+                [from.dot_mut(), to.dot_mut(), None, None, None]
+            }
+            Self::Plant(Target { parent, left, right }) => {
+                [parent.as_mut(), left.as_mut(), right.as_mut(), None, None]
+            }
+            Self::Graft { node, from, target: Target { parent, left, right } } => {
+                [Some(node), from.as_mut(), parent.as_mut(), left.as_mut(), right.as_mut()]
+            }
+            Self::Touch(node) => [Some(node), None, None, None, None],
+            Self::Prune(dots) => {
+                more = dots;
+                [None, None, None, None, None]
+            }
+            _ => [None, None, None, None, None],
+        };
+        few.into_iter().flatten().chain(more)
+    }
+
+    /// Puts lists of dots in order, after their authors were renumbered.
+    fn sort_dots(&mut self) {
+        match self {
+            Self::Prune(dots) | Self::Mark { replaced: dots, .. } => dots.sort_unstable(),
+            _ => {}
         }
     }
 }
@@ -170,9 +269,10 @@ impl Change {
         }
         for edit in &mut self.edits {
             edit.seen = seen(&edit.seen);
-            for dot in edit.action.dots_mut().into_iter().flatten() {
+            for dot in edit.action.dots_mut() {
                 dot.actor = fix(dot.actor);
             }
+            edit.action.sort_dots();
         }
     }
 }
@@ -180,7 +280,7 @@ impl Change {
 impl Edit {
     pub(crate) fn references(&self) -> impl Iterator<Item = Dot> + '_ {
         let seen = self.seen.iter().map(|(actor, counter)| Dot::new(actor, counter));
-        seen.chain(self.action.dots().into_iter().flatten())
+        seen.chain(self.action.dots().into_iter().flatten()).chain(self.action.more_dots().iter().copied())
     }
 }
 

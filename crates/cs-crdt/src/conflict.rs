@@ -6,6 +6,9 @@ use crate::{
     actor::{Actor, Actors},
     change::Kind,
     document::Document,
+    fold::Fold,
+    id::Id,
+    marks::{MarkSpan, RichRun, rich_runs},
     path::{Path, Step},
     slot::Slot,
     value::{Scalar, Value},
@@ -74,6 +77,43 @@ impl Document {
         self.slot(&path.into())?.text().filter(|text| text.is_live()).map(crate::text::Text::to_text)
     }
 
+    /// The marks of the text at `path`: for each key, stretches that do not overlap, in order of place.
+    pub fn marks(&self, path: impl Into<Path>) -> Vec<MarkSpan> {
+        let slot = self.slot(&path.into());
+        let found = slot.and_then(|slot| Some((slot.text()?, &slot.extra()?.marks)));
+        found.map(|(text, marks)| marks.resolve(text, &self.actors)).unwrap_or_default()
+    }
+
+    /// The text at `path`, cut where its marks change. Empty if there is none.
+    pub fn rich_text(&self, path: impl Into<Path>) -> Vec<RichRun> {
+        let path = path.into();
+        let text = self.text(&path).unwrap_or_default();
+        rich_runs(&text, &self.marks(path))
+    }
+
+    /// The name of the element `index` of the list at `path`, which stays when it moves.
+    pub fn id_at(&self, path: impl Into<Path>, index: usize) -> Option<Id> {
+        let dot = self.slot(&path.into())?.list()?.element_at(index)?;
+        Some(Id::new(dot, &self.actors))
+    }
+
+    /// The children of a node of the tree at `path`, or of its top, in order.
+    pub fn children(&self, path: impl Into<Path>, parent: Option<Id>) -> Vec<Id> {
+        let Some(tree) = self.slot(&path.into()).and_then(Slot::tree) else { return Vec::new() };
+        let parent = match parent.map(|id| id.dot(&self.actors)) {
+            Some(None) => return Vec::new(),
+            known => known.flatten(),
+        };
+        let children = tree.children(parent, &self.actors).into_iter();
+        children.map(|node| Id::new(node, &self.actors)).collect()
+    }
+
+    /// The parent of a node of the tree at `path`; `None` for one at the top, and for none.
+    pub fn parent(&self, path: impl Into<Path>, node: Id) -> Option<Id> {
+        let tree = self.slot(&path.into())?.tree()?;
+        Some(Id::new(tree.parent(node.dot(&self.actors)?)?, &self.actors))
+    }
+
     /// How many members, elements or characters the container at `path` has; 0 if there is none.
     pub fn len(&self, path: impl Into<Path>) -> usize {
         let Some(slot) = self.slot(&path.into()) else { return 0 };
@@ -81,6 +121,7 @@ impl Document {
             Some(Kind::Map) => slot.map().map_or(0, |map| map.live_children().count()),
             Some(Kind::List) => slot.list().map_or(0, crate::list::List::len),
             Some(Kind::Text) => slot.text().map_or(0, crate::text::Text::len),
+            Some(Kind::Tree) => slot.tree().map_or(0, |tree| tree.outline(&self.actors).len()),
             Some(Kind::Set) => slot.parts().map_or(0, |parts| parts.set.len()),
             _ => 0,
         }
@@ -107,16 +148,25 @@ impl Slot {
         self.kinds().into_iter().flatten().next()
     }
 
-    fn kinds(&self) -> [Option<Kind>; 7] {
+    pub(crate) fn kinds(&self) -> [Option<Kind>; 12] {
         let parts = self.parts();
+        let folded = |fold: Fold| {
+            let written = self.extra().map(|extra| !extra.folds.writes(fold).is_empty());
+            written.filter(|written| *written).map(|_| fold.kind())
+        };
         let when = |live: Option<bool>, kind| live.filter(|live| *live).map(|_| kind);
         [
             when(self.map().map(|map| map.is_live()), Kind::Map),
             when(self.list().map(|list| list.is_live()), Kind::List),
             when(self.text().map(|text| text.is_live()), Kind::Text),
+            when(self.tree().map(|tree| tree.is_live()), Kind::Tree),
             when(parts.map(|parts| !parts.set.is_empty()), Kind::Set),
             when(parts.map(|parts| !parts.counter.is_empty()), Kind::Counter),
             when(parts.map(|parts| !parts.flag.is_empty()), Kind::Flag),
+            folded(Fold::Min),
+            folded(Fold::Max),
+            folded(Fold::Sum),
+            folded(Fold::Union),
             when(Some(!self.register.is_empty()), Kind::Register),
         ]
     }
@@ -125,7 +175,7 @@ impl Slot {
         self.kind().map_or(Value::NULL, |kind| self.part_to_json(kind, actors))
     }
 
-    fn part_to_json(&self, kind: Kind, actors: &Actors) -> Value {
+    pub(crate) fn part_to_json(&self, kind: Kind, actors: &Actors) -> Value {
         let parts = self.parts();
         match kind {
             Kind::Map => Value::Object(self.map().map_or_else(BTreeMap::new, |map| {
@@ -143,14 +193,23 @@ impl Slot {
                 (total.clamp(i64::MIN.into(), i64::MAX.into()) as i64).into()
             }
             Kind::Flag => true.into(),
+            Kind::Tree => self.tree().map_or(Value::NULL, |tree| tree.to_json(actors)),
+            Kind::Min => self.folded(Fold::Min, actors),
+            Kind::Max => self.folded(Fold::Max, actors),
+            Kind::Sum => self.folded(Fold::Sum, actors),
+            Kind::Union => self.folded(Fold::Union, actors),
             Kind::Register => {
                 self.winner(actors).map_or(Value::NULL, |(_, w)| Value::Scalar(w.scalar.clone()))
             }
         }
     }
 
+    fn folded(&self, fold: Fold, actors: &Actors) -> Value {
+        self.extra().and_then(|extra| extra.folds.value(fold, actors)).unwrap_or(Value::NULL)
+    }
+
     /// The concurrent writes, the winner first.
-    fn written(&self, actors: &Actors) -> Vec<(crate::actor::Dot, &crate::slot::Written)> {
+    pub(crate) fn written(&self, actors: &Actors) -> Vec<(crate::actor::Dot, &crate::slot::Written)> {
         let mut written: Vec<_> = self.register.iter().collect();
         written.sort_by(|a, b| b.1.unix_ms.cmp(&a.1.unix_ms).then_with(|| actors.compare(b.0, a.0)));
         written
@@ -196,6 +255,12 @@ impl Slot {
         {
             path.0.push(Step::Index(index));
             slot.conflicts(path, actors, found);
+            path.0.pop();
+        }
+        let Some(tree) = self.tree() else { return };
+        for (node, _) in tree.outline(actors) {
+            path.0.push(Step::Node(Id::new(node, actors)));
+            tree.content(node).iter().for_each(|slot| slot.conflicts(path, actors, found));
             path.0.pop();
         }
     }

@@ -276,7 +276,13 @@ impl Document {
                 Step::Key(key) => Hop::Key(key.as_str().into()),
                 Step::Index(index) => {
                     let list = slot.and_then(Slot::list).ok_or(EditError::NotFound)?;
-                    Hop::Element(list.runs.dot_of_visible(*index).ok_or(EditError::OutOfRange)?)
+                    Hop::Element(list.element_at(*index).ok_or(EditError::OutOfRange)?)
+                }
+                Step::Node(id) => {
+                    let dot = id.dot(&self.actors).ok_or(EditError::NotFound)?;
+                    let hop = Hop::Element(dot);
+                    slot.and_then(|slot| slot.at(core::slice::from_ref(&hop))).ok_or(EditError::NotFound)?;
+                    hop
                 }
             };
             slot = slot.and_then(|slot| slot.at(core::slice::from_ref(&hop)));
@@ -299,7 +305,10 @@ impl Document {
         };
         for step in steps.split('/') {
             path = match self.kind(&path) {
-                Some(Kind::List) => path.index(step.parse().map_err(|_| EditError::NotFound)?),
+                Some(Kind::List) if !step.contains('@') => {
+                    path.index(step.parse().map_err(|_| EditError::NotFound)?)
+                }
+                Some(Kind::List | Kind::Tree) => path.node(step.parse()?),
                 _ => path.key(&step.replace("~1", "/").replace("~0", "~")),
             };
         }

@@ -79,6 +79,9 @@ pub enum EditError {
     /// [`MAX_CHANGE_BYTES`](crate::wire::MAX_CHANGE_BYTES).
     #[error("too large")]
     TooLarge,
+    /// A tree's node cannot be put below itself.
+    #[error("a node cannot be below itself")]
+    Cycle,
     /// This actor's counter is used up.
     #[error("the actor has no dots left")]
     Exhausted,

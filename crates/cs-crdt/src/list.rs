@@ -7,6 +7,7 @@ use crate::{
     context::{Context, Seen},
     entries::Entries,
     map::Tie,
+    moves::Position,
     sequence::{Items, Sequence, Span},
     slot::Slot,
 };
@@ -30,7 +31,7 @@ impl Run {
     }
 
     fn recount(&mut self) {
-        self.live = self.slots.iter().filter(|slot| slot.is_live()).count() as u32;
+        self.live = self.slots.iter().filter(|slot| slot.is_shown()).count() as u32;
     }
 
     pub(crate) fn slots(&self) -> &[Slot] {
@@ -68,12 +69,12 @@ impl Items for Run {
     }
 
     fn offset_of_visible(&self, within: u32) -> u32 {
-        let mut live = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_live());
+        let mut live = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_shown());
         live.nth(within as usize).map_or(within, |(at, _)| at as u32)
     }
 
     fn visible_before(&self, offset: u32) -> u32 {
-        self.slots.iter().take(offset as usize).filter(|slot| slot.is_live()).count() as u32
+        self.slots.iter().take(offset as usize).filter(|slot| slot.is_shown()).count() as u32
     }
 }
 
@@ -102,20 +103,64 @@ impl List {
         run.slots.get(offset as usize)
     }
 
-    /// Live elements with their dots, in order.
+    /// Live elements with their dots, in the order in which they are shown.
     pub(crate) fn live_elements(&self) -> impl Iterator<Item = (Dot, &Slot)> {
-        self.runs.spans().flat_map(|span| {
-            let slots = span.items.slots.iter().enumerate();
-            slots.filter(|(_, slot)| slot.is_live()).map(|(at, slot)| (span.id.plus(at as u64), slot))
+        self.runs.spans().flat_map(move |span| {
+            let slots = span.items.slots.iter().enumerate().filter(|(_, slot)| slot.is_shown());
+            slots.filter_map(move |(at, slot)| match slot.position() {
+                Position::Carrier { element, .. } => Some((element, self.element(element)?)),
+                Position::Home | Position::Away => Some((span.id.plus(at as u64), slot)),
+            })
         })
+    }
+
+    /// The element that is shown at `index`.
+    pub(crate) fn element_at(&self, index: usize) -> Option<Dot> {
+        Some(self.element_of(self.runs.dot_of_visible(index)?))
+    }
+
+    /// The element that an item shows: one that was moved there, or itself.
+    pub(crate) fn element_of(&self, item: Dot) -> Dot {
+        match self.position(item) {
+            Position::Carrier { element, .. } => element,
+            Position::Home | Position::Away => item,
+        }
+    }
+
+    /// The elements that runs of items show, as runs.
+    pub(crate) fn elements_of(&self, items: Vec<(Dot, u64)>) -> Vec<(Dot, u64)> {
+        let mut elements: Vec<(Dot, u64)> = Vec::new();
+        for (first, count) in items {
+            for at in 0..count {
+                let element = self.element_of(first.plus(at));
+                match elements.last_mut() {
+                    Some(last) if last.0.plus(last.1) == element => last.1 += 1,
+                    _ => elements.push((element, 1)),
+                }
+            }
+        }
+        elements
+    }
+
+    pub(crate) fn position(&self, item: Dot) -> Position {
+        self.element(item).map(Slot::position).unwrap_or_default()
+    }
+
+    pub(crate) fn set_position(&mut self, item: Dot, position: Position) {
+        self.edit_element(item, |slot| slot.set_position(position));
+    }
+
+    /// Whether anything alive is in the element, wherever it is shown.
+    pub(crate) fn is_alive(&self, element: Dot) -> bool {
+        self.element(element).is_some_and(Slot::is_live)
     }
 
     pub(crate) fn edit_element<R>(&mut self, dot: Dot, edit: impl FnOnce(&mut Slot) -> R) -> Option<R> {
         let change = |run: &mut Run, offset: u32| {
             let slot = run.slots.get_mut(offset as usize)?;
-            let before = slot.is_live();
+            let before = slot.is_shown();
             let result = edit(slot);
-            run.live = run.live + u32::from(slot.is_live()) - u32::from(before);
+            run.live = run.live + u32::from(slot.is_shown()) - u32::from(before);
             Some(result)
         };
         self.runs.edit_item(dot, change)?

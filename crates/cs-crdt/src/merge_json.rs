@@ -3,10 +3,13 @@
 use alloc::{string::String, vec::Vec};
 
 use crate::{
+    actor::Dot,
     change::{Action, Kind},
     context::Seen,
     diff::{Hunk, diff},
     fault::EditError,
+    fold::Fold,
+    id::Id,
     path::Hop,
     slot::Slot,
     transaction::{Transaction, below},
@@ -34,6 +37,13 @@ impl Transaction<'_> {
             }
             (Some(Kind::Counter), Value::Scalar(Scalar::Int(number))) => self.merge_counter(hops, *number),
             (Some(_), _) if self.shows(hops, want) => Ok(()),
+            (Some(Kind::Tree), Value::Array(entries)) => self.merge_tree(hops, entries, want),
+            (Some(Kind::Min), Value::Scalar(value)) => self.merge_fold(hops, Fold::Min, &[value], want),
+            (Some(Kind::Max), Value::Scalar(value)) => self.merge_fold(hops, Fold::Max, &[value], want),
+            (Some(Kind::Union), Value::Array(values)) => {
+                let members = set_members(values).unwrap_or_default();
+                self.merge_fold(hops, Fold::Union, &members, want)
+            }
             (None, Value::Scalar(Scalar::Null)) if hops.is_empty() => Ok(()),
             _ => self.replace(hops, want),
         }
@@ -103,6 +113,55 @@ impl Transaction<'_> {
         }
         for member in want.iter().filter(|member| !have.contains(member)) {
             self.emit(hops, Seen::default(), Action::Add((*member).clone()))?;
+        }
+        Ok(())
+    }
+
+    /// A write if that makes the register show the value, and otherwise a new beginning as the same kind.
+    fn merge_fold(
+        &mut self,
+        hops: &[Hop],
+        fold: Fold,
+        values: &[&Scalar],
+        want: &Value,
+    ) -> Result<(), EditError> {
+        let values: Vec<Scalar> = values.iter().copied().cloned().collect();
+        if !fold.admits(&values) {
+            return self.replace(hops, want);
+        }
+        let seen = self.slot(hops).map(Slot::seen).unwrap_or_default();
+        self.fold_at(hops, fold, values.clone())?;
+        if self.shows(hops, want) {
+            return Ok(());
+        }
+        self.emit(hops, seen, Action::Clear)?;
+        self.fold_at(hops, fold, values)
+    }
+
+    /// Entries as the tree shows itself, with the same nodes in the same places: their values are merged. Anything else
+    /// replaces the tree; nodes are made and moved by name.
+    fn merge_tree(&mut self, hops: &mut Vec<Hop>, entries: &[Value], want: &Value) -> Result<(), EditError> {
+        let actors = &self.document.actors;
+        let outline = self.tree(hops)?.outline(actors);
+        let name = |dot| Value::from(String::from(Id::new(dot, actors)));
+        let is_same = |(entry, (node, parent)): (&Value, &(Dot, Option<Dot>))| {
+            entry.member("id") == Some(&name(*node))
+                && entry.member("parent") == Some(&parent.map_or(Value::NULL, name))
+                && matches!(entry, Value::Object(members) if members.len() == 3)
+        };
+        if outline.len() != entries.len() || !entries.iter().zip(&outline).all(is_same) {
+            return self.replace(hops, want);
+        }
+        for (entry, (node, _)) in entries.iter().zip(outline) {
+            hops.push(Hop::Element(node));
+            let merged = match entry.member("value") {
+                Some(value) if self.slot(hops).is_some_and(Slot::is_live) || *value != Value::NULL => {
+                    self.merge_at(hops, value)
+                }
+                _ => Ok(()),
+            };
+            hops.pop();
+            merged?;
         }
         Ok(())
     }

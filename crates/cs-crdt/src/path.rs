@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
 
-use crate::actor::Dot;
+use crate::{actor::Dot, id::Id};
 
 /// One step down: into an object's member, or a list's element.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,6 +12,8 @@ pub enum Step {
     Key(String),
     /// An index into a list, from 0.
     Index(usize),
+    /// A tree's node, or a list's element by its name: goes with it wherever it moves.
+    Node(Id),
 }
 
 /// Steps from the document's root. `Path::root()` is the root itself; a string is one key, an array of strings
@@ -36,6 +38,13 @@ impl Path {
     #[must_use]
     pub fn index(mut self, index: usize) -> Self {
         self.0.push(Step::Index(index));
+        self
+    }
+
+    /// This path and then a tree's node, or a list's element by its name.
+    #[must_use]
+    pub fn node(mut self, id: Id) -> Self {
+        self.0.push(Step::Node(id));
         self
     }
 }
@@ -65,6 +74,7 @@ impl fmt::Display for Path {
             match step {
                 Step::Key(key) => write!(f, "/{}", key.replace('~', "~0").replace('/', "~1"))?,
                 Step::Index(index) => write!(f, "/{index}")?,
+                Step::Node(id) => write!(f, "/{id}")?,
             }
         }
         Ok(())

@@ -8,11 +8,14 @@ use crate::{
     context::{Context, Seen},
     counter::Counter,
     entries::Entries,
+    extra::Extra,
     list::List,
     map::{Map, Tie},
+    moves::Position,
     path::Hop,
     set::Set,
     text::Text,
+    tree::Tree,
     value::Scalar,
 };
 
@@ -41,6 +44,7 @@ pub(crate) struct Parts {
     pub(crate) counter: Counter,
     /// Enabled while any dot is alive.
     pub(crate) flag: Entries<()>,
+    pub(crate) extra: Option<Box<Extra>>,
 }
 
 impl Parts {
@@ -51,6 +55,7 @@ impl Parts {
             || !self.set.is_empty()
             || !self.counter.is_empty()
             || !self.flag.is_empty()
+            || self.extra.as_ref().is_some_and(|extra| extra.is_live())
     }
 
     fn is_blank(&self) -> bool {
@@ -60,6 +65,7 @@ impl Parts {
             && self.set.is_empty()
             && self.counter.is_empty()
             && self.flag.is_empty()
+            && self.extra.is_none()
     }
 
     /// Drops parts that hold nothing, so that equal states look alike.
@@ -67,6 +73,14 @@ impl Parts {
         self.map.take_if(|map| map.is_blank());
         self.list.take_if(|list| list.is_blank());
         self.text.take_if(|text| text.is_blank());
+        self.extra.take_if(|extra| extra.is_blank());
+    }
+
+    /// Lets what moved in the list show where it is, after elements died or came back.
+    pub(crate) fn refresh_moves(&mut self) {
+        if let (Some(list), Some(extra)) = (&mut self.list, &self.extra) {
+            extra.moves.refresh_all(list);
+        }
     }
 }
 
@@ -105,13 +119,43 @@ impl Slot {
         self.parts()?.text.as_ref()
     }
 
+    pub(crate) fn extra(&self) -> Option<&Extra> {
+        self.parts()?.extra.as_deref()
+    }
+
+    pub(crate) fn tree(&self) -> Option<&Tree> {
+        self.extra().map(|extra| &extra.tree).filter(|tree| !tree.is_blank())
+    }
+
+    pub(crate) fn position(&self) -> Position {
+        self.extra().map(|extra| extra.position).unwrap_or_default()
+    }
+
+    pub(crate) fn set_position(&mut self, position: Position) {
+        if self.position() != position {
+            self.edit_parts(|parts| parts.extra.get_or_insert_default().position = position);
+        }
+    }
+
+    /// Whether this place, as an item of a list, shows an element: its own or one that was moved here.
+    pub(crate) fn is_shown(&self) -> bool {
+        match self.position() {
+            Position::Home => self.is_live(),
+            Position::Away => false,
+            Position::Carrier { shown, .. } => shown,
+        }
+    }
+
     /// The place `hops` further down.
     pub(crate) fn at(&self, hops: &[Hop]) -> Option<&Self> {
         let mut slot = self;
         for hop in hops {
             slot = match hop {
                 Hop::Key(key) => slot.map()?.child(key)?,
-                Hop::Element(dot) => slot.list()?.element(*dot)?,
+                Hop::Element(dot) => {
+                    let element = slot.list().and_then(|list| list.element(*dot));
+                    element.or_else(|| slot.tree()?.content(*dot))?
+                }
             };
         }
         Some(slot)
@@ -128,9 +172,20 @@ impl Slot {
                 parts.map.get_or_insert_default().edit_child(key, |child| child.edit_at(rest, edit))
             }),
             Hop::Element(dot) => {
-                self.list()?.element(*dot)?;
+                if self.list().is_none_or(|list| list.element(*dot).is_none()) {
+                    self.tree()?.content(*dot)?;
+                    return self.edit_parts(|parts| {
+                        let tree = &mut parts.extra.as_mut()?.tree;
+                        tree.edit_content(*dot, |content| content.edit_at(rest, edit))?
+                    });
+                }
                 self.edit_parts(|parts| {
-                    parts.list.as_mut()?.edit_element(*dot, |item| item.edit_at(rest, edit))?
+                    let list = parts.list.as_mut()?;
+                    let result = list.edit_element(*dot, |item| item.edit_at(rest, edit))?;
+                    if let Some(extra) = &parts.extra {
+                        extra.moves.refresh(list, *dot, 1);
+                    }
+                    result
                 })
             }
         }
@@ -154,6 +209,8 @@ impl Slot {
                 parts.set.clear(seen);
                 parts.counter.clear(seen);
                 parts.flag.clear(seen);
+                parts.extra.iter_mut().for_each(|extra| extra.clear(seen));
+                parts.refresh_moves();
             });
         }
     }
@@ -173,6 +230,7 @@ impl Slot {
             parts.set.note(seen);
             parts.counter.note(seen);
             parts.flag.note(seen);
+            parts.extra.iter().for_each(|extra| extra.note(seen));
         }
     }
 
@@ -192,6 +250,12 @@ impl Slot {
             parts.set.join(others.set, ours, theirs);
             parts.counter.join(&others.counter, ours, theirs);
             parts.flag.join(others.flag, ours, theirs);
+            if parts.extra.is_some() || others.extra.is_some() {
+                let list = parts.list.get_or_insert_default();
+                let extra = parts.extra.get_or_insert_default();
+                extra.join(list, others.extra.map(|extra| *extra).unwrap_or_default(), ours, theirs, tie);
+                parts.refresh_moves();
+            }
         });
     }
 

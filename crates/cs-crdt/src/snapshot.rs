@@ -14,7 +14,9 @@ use crate::{
     slot::Slot,
     snapshot_read::Source,
     snapshot_write::Sink,
-    wire::{MAX_CHANGE_BYTES, MAX_COUNTER, MAX_PENDING, Reader, SNAPSHOT_VERSION, put_u64},
+    wire::{
+        MAX_CHANGE_BYTES, MAX_COUNTER, MAX_PENDING, Reader, SNAPSHOT_VERSION, SNAPSHOT_VERSION_LATER, put_u64,
+    },
 };
 
 /// How many columns follow the header, each with its length before it.
@@ -40,6 +42,8 @@ pub(crate) mod part {
     pub(crate) const SET: u8 = 32;
     pub(crate) const COUNTER: u8 = 64;
     pub(crate) const FLAG: u8 = 128;
+    /// A byte of its own before the place's: parts of format 2 follow the others.
+    pub(crate) const EXTRA: u8 = ONE | MANY;
 }
 
 /// What a snapshot says, in the numbering of the reader's authors.
@@ -80,6 +84,11 @@ fn encode(actors: &Actors, context: &Context, root: &Slot) -> Vec<u8> {
     }
     let mut sink = Sink::new(numbers);
     sink.slot(root);
+    if sink.is_later
+        && let Some(version) = out.first_mut()
+    {
+        *version = SNAPSHOT_VERSION_LATER;
+    }
     for column in sink.into_columns() {
         put_u64(column.len() as u64, &mut out);
         out.extend_from_slice(&column);
@@ -91,7 +100,7 @@ fn encode(actors: &Actors, context: &Context, root: &Slot) -> Vec<u8> {
 /// context and used once, every item's neighbours must exist, and the bytes must be exactly what writing the result gives.
 pub(crate) fn read(bytes: &[u8], known: &Actors) -> Result<Snapshot, LoadError> {
     let mut from = Reader::new(bytes);
-    if from.u8()? != SNAPSHOT_VERSION {
+    if !matches!(from.u8()?, SNAPSHOT_VERSION | SNAPSHOT_VERSION_LATER) {
         return Err(DecodeError::Version.into());
     }
     let mut actors = known.clone();

@@ -58,10 +58,10 @@ impl<'a> Column<'a> {
 pub(crate) struct Source<'a> {
     table: &'a [u32],
     context: &'a Context,
-    known: &'a Actors,
+    pub(crate) known: &'a Actors,
     last: Vec<u64>,
     time: u64,
-    shape: Reader<'a>,
+    pub(crate) shape: Reader<'a>,
     text: Reader<'a>,
     actors: Column<'a>,
     counters: Column<'a>,
@@ -121,7 +121,7 @@ impl<'a> Source<'a> {
     }
 
     /// `count` consecutive dots, within the context. Their author's next step is from `past` after the first.
-    fn dots(&mut self, count: u64, past: u64) -> Result<Dot, LoadError> {
+    pub(crate) fn dots(&mut self, count: u64, past: u64) -> Result<Dot, LoadError> {
         let number = usize::try_from(self.actors.next()?).map_err(|_| DecodeError::Invalid)?;
         let step = self.counters.next()?;
         let (local, last) =
@@ -135,7 +135,7 @@ impl<'a> Source<'a> {
         Ok(dot)
     }
 
-    fn used_dots(&mut self, count: u64) -> Result<Dot, LoadError> {
+    pub(crate) fn used_dots(&mut self, count: u64) -> Result<Dot, LoadError> {
         let dot = self.dots(count, 0)?;
         self.used.push((dot, count));
         Ok(dot)
@@ -150,10 +150,14 @@ impl<'a> Source<'a> {
         if depth > MAX_DEPTH {
             return Err(DecodeError::TooDeep.into());
         }
-        let tag = self.shape.u8()?;
+        let mut tag = self.shape.u8()?;
+        let has_extra = tag == part::EXTRA;
+        if has_extra {
+            tag = self.shape.u8()?;
+        }
         let mut slot = Slot::default();
         slot.register = self.register(tag)?;
-        if tag & !(part::ONE | part::MANY) == 0 {
+        if tag & !(part::ONE | part::MANY) == 0 && !has_extra {
             return Ok(slot);
         }
         let map = if tag & part::MAP > 0 { Some(self.map(depth)?) } else { None };
@@ -170,6 +174,9 @@ impl<'a> Source<'a> {
             parts.counter = counter;
             parts.flag = flag;
         });
+        if has_extra {
+            self.extra(&mut slot, depth)?;
+        }
         Ok(slot)
     }
 
@@ -183,14 +190,19 @@ impl<'a> Source<'a> {
         let mut register = Entries::Empty;
         for _ in 0..count {
             let dot = self.used_dots(1)?;
-            self.time = self.time.wrapping_add(self.times.next()? as u64);
+            let unix_ms = self.clock()?;
             let scalar = self.scalar()?;
-            register.insert(dot, Written { unix_ms: self.time, scalar });
+            register.insert(dot, Written { unix_ms, scalar });
         }
         Ok(register)
     }
 
-    fn scalar(&mut self) -> Result<Scalar, LoadError> {
+    pub(crate) fn clock(&mut self) -> Result<u64, LoadError> {
+        self.time = self.time.wrapping_add(self.times.next()? as u64);
+        Ok(self.time)
+    }
+
+    pub(crate) fn scalar(&mut self) -> Result<Scalar, LoadError> {
         if self.shape.rest().first() != Some(&5) {
             return Ok(read_scalar(&mut self.shape)?);
         }
@@ -200,7 +212,7 @@ impl<'a> Source<'a> {
         Ok(core::str::from_utf8(bytes).map_err(|_| DecodeError::Invalid)?.into())
     }
 
-    fn marks(&mut self) -> Result<Entries<()>, LoadError> {
+    pub(crate) fn marks(&mut self) -> Result<Entries<()>, LoadError> {
         let mut marks = Entries::Empty;
         for _ in 0..self.shape.count(1)? {
             if self.shape.u8()? != 0 {
@@ -321,7 +333,7 @@ impl<'a> Source<'a> {
     }
 
     /// The runs of a sequence, without their items. Each takes bytes of its own.
-    fn claims(&mut self) -> Result<Vec<Claim>, LoadError> {
+    pub(crate) fn claims(&mut self) -> Result<Vec<Claim>, LoadError> {
         let count = self.shape.count(1)?;
         let mut claims = Vec::with_capacity(count);
         for _ in 0..count {
@@ -351,7 +363,7 @@ impl<'a> Source<'a> {
         Ok((actor, self.origins.next()?))
     }
 
-    fn placed<C: Items>(&self, missing: BTreeMap<Dot, Span<C>>) -> Result<Sequence<C>, LoadError> {
+    pub(crate) fn placed<C: Items>(&self, missing: BTreeMap<Dot, Span<C>>) -> Result<Sequence<C>, LoadError> {
         let mut sequence = Sequence::default();
         let failed = place_all(&mut sequence, missing, self.known);
         if failed > 0 { Err(LoadError::Inconsistent) } else { Ok(sequence) }
@@ -359,11 +371,11 @@ impl<'a> Source<'a> {
 }
 
 /// A run as it is written: its dots and its neighbours.
-struct Claim {
-    id: Dot,
-    count: u64,
-    left: Option<Dot>,
-    right: Option<Dot>,
+pub(crate) struct Claim {
+    pub(crate) id: Dot,
+    pub(crate) count: u64,
+    pub(crate) left: Option<Dot>,
+    pub(crate) right: Option<Dot>,
 }
 
 fn step_from(base: Dot, actor: u32, step: i64) -> Result<Dot, DecodeError> {

@@ -21,11 +21,13 @@ use crate::{
 pub(crate) struct Sink {
     /// Local number of an author -> its number in the snapshot.
     numbers: Vec<u32>,
+    /// Whether anything of format 2 was written.
+    pub(crate) is_later: bool,
     /// Highest counter written of each author: dots are written as steps from it.
     last: Vec<u64>,
     time: u64,
     key: Vec<u8>,
-    shape: Vec<u8>,
+    pub(crate) shape: Vec<u8>,
     text: Vec<u8>,
     actors: Vec<i64>,
     counters: Vec<i64>,
@@ -39,6 +41,7 @@ impl Sink {
         Self {
             last: vec![0; numbers.len()],
             numbers,
+            is_later: false,
             time: 0,
             key: Vec::new(),
             shape: Vec::new(),
@@ -68,13 +71,13 @@ impl Sink {
     }
 
     /// Ascending by the snapshot's numbers, since local ones differ between replicas.
-    fn canonical<T>(&self, mut items: Vec<T>, dot: impl Fn(&T) -> Dot) -> Vec<T> {
+    pub(crate) fn canonical<T>(&self, mut items: Vec<T>, dot: impl Fn(&T) -> Dot) -> Vec<T> {
         items.sort_by_key(|item| (self.number(dot(item).actor), dot(item).counter));
         items
     }
 
     /// A dot, as a step from the one of its author that was written last.
-    fn dot(&mut self, dot: Dot) {
+    pub(crate) fn dot(&mut self, dot: Dot) {
         let number = self.number(dot.actor);
         self.actors.push(number.into());
         if let Some(last) = self.last.get_mut(number as usize) {
@@ -103,6 +106,10 @@ impl Sink {
             add(!parts.counter.is_empty(), part::COUNTER);
             add(!parts.flag.is_empty(), part::FLAG);
         }
+        let extra = slot.extra().filter(|extra| !extra.is_saved_blank());
+        if extra.is_some() {
+            self.shape.push(part::EXTRA);
+        }
         self.shape.push(tag);
         self.register(&slot.register);
         let Some(parts) = slot.parts() else { return };
@@ -118,6 +125,7 @@ impl Sink {
         if !parts.flag.is_empty() {
             self.marks(&parts.flag);
         }
+        extra.iter().for_each(|extra| self.extra(extra));
     }
 
     fn register(&mut self, register: &Entries<Written>) {
@@ -126,14 +134,19 @@ impl Sink {
         }
         for (dot, written) in self.canonical(register.iter().collect(), |entry| entry.0) {
             self.dot(dot);
-            self.times.push(written.unix_ms.wrapping_sub(self.time) as i64);
-            self.time = written.unix_ms;
+            self.clock(written.unix_ms);
             self.scalar(&written.scalar);
         }
     }
 
+    /// A time, as a step from the one before.
+    pub(crate) fn clock(&mut self, unix_ms: u64) {
+        self.times.push(unix_ms.wrapping_sub(self.time) as i64);
+        self.time = unix_ms;
+    }
+
     /// The tag and numbers in the shape, a string's bytes with all text.
-    fn scalar(&mut self, scalar: &Scalar) {
+    pub(crate) fn scalar(&mut self, scalar: &Scalar) {
         match scalar {
             Scalar::String(text) => {
                 self.shape.push(5);
@@ -145,7 +158,7 @@ impl Sink {
     }
 
     /// Marks: the number of them, and one byte each.
-    fn marks(&mut self, marks: &Entries<()>) {
+    pub(crate) fn marks(&mut self, marks: &Entries<()>) {
         put_u64(marks.len() as u64, &mut self.shape);
         for (dot, ()) in self.canonical(marks.iter().collect(), |entry| entry.0) {
             self.shape.push(0);
@@ -218,7 +231,7 @@ impl Sink {
     }
 
     /// Writes the longest runs of items, by dot, and returns them with the parts each is kept in.
-    fn runs<'a, C: Items>(&mut self, sequence: &'a Sequence<C>) -> Vec<Vec<&'a Span<C>>> {
+    pub(crate) fn runs<'a, C: Items>(&mut self, sequence: &'a Sequence<C>) -> Vec<Vec<&'a Span<C>>> {
         let spans = self.canonical(sequence.spans_by_dot().collect(), |span| span.id);
         let mut runs: Vec<Vec<&Span<C>>> = Vec::new();
         for span in spans {

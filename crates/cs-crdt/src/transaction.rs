@@ -10,6 +10,7 @@ use crate::{
     context::Seen,
     document::Document,
     fault::EditError,
+    fold::Fold,
     path::{Hop, Path, Step},
     rollback::Journal,
     slot::Slot,
@@ -22,8 +23,10 @@ use crate::{
 pub struct Transaction<'a> {
     pub(crate) document: &'a mut Document,
     pub(crate) unix_ms: u64,
-    me: u32,
-    next: u64,
+    pub(crate) me: u32,
+    pub(crate) next: u64,
+    /// Tree nodes, by place, that this transaction has kept alive.
+    pub(crate) touched: alloc::collections::BTreeSet<Vec<Hop>>,
     draft: Draft,
     journal: Journal,
 }
@@ -32,7 +35,15 @@ impl<'a> Transaction<'a> {
     pub(crate) fn new(document: &'a mut Document, unix_ms: u64) -> Self {
         let me = document.actors.intern(document.me);
         let next = document.context.last(me) + 1;
-        Self { document, unix_ms, me, next, draft: Draft::default(), journal: Journal::default() }
+        Self {
+            document,
+            unix_ms,
+            me,
+            next,
+            touched: alloc::collections::BTreeSet::new(),
+            draft: Draft::default(),
+            journal: Journal::default(),
+        }
     }
 
     /// What is at `path` now.
@@ -65,6 +76,9 @@ impl<'a> Transaction<'a> {
     /// [`EditError::NotFound`].
     pub fn remove(&mut self, path: impl Into<Path>) -> Result<(), EditError> {
         let hops = self.document.resolve(&path.into())?;
+        if self.node_at(&hops).is_some() {
+            return self.prune_at(&hops);
+        }
         let seen = self.slot(&hops).filter(|slot| slot.is_live()).ok_or(EditError::NotFound)?.seen();
         match hops.split_last() {
             Some((Hop::Element(dot), list)) => {
@@ -149,6 +163,77 @@ impl<'a> Transaction<'a> {
         self.insert_at(&hops, end, core::slice::from_ref(&value.into()))
     }
 
+    /// Moves the element `from` of the list at `path` to where `to` is when it is done. Of concurrent moves of one element the
+    /// latest wins; edits in it go with it, and a concurrent removal stays one.
+    ///
+    /// # Errors
+    /// [`EditError::NotFound`] if no list is there, [`EditError::OutOfRange`].
+    pub fn move_item(&mut self, path: impl Into<Path>, from: usize, to: usize) -> Result<(), EditError> {
+        let hops = self.open(&path.into())?;
+        let list = self.slot(&hops).and_then(Slot::list).ok_or(EditError::NotFound)?;
+        let element = list.element_at(from).ok_or(EditError::OutOfRange)?;
+        if to >= list.len() {
+            return Err(EditError::OutOfRange);
+        }
+        if from == to {
+            return Ok(());
+        }
+        let gap = if to > from { to + 1 } else { to };
+        let (left, right) = list.runs.gap(gap).ok_or(EditError::OutOfRange)?;
+        self.move_between(&hops, element, left, right)
+    }
+
+    pub(crate) fn move_between(
+        &mut self,
+        hops: &[Hop],
+        element: Dot,
+        left: Option<Dot>,
+        right: Option<Dot>,
+    ) -> Result<(), EditError> {
+        let moves = self.slot(hops).and_then(Slot::extra).map(|extra| &extra.moves);
+        let seen = moves.map(|moves| moves.seen(element)).unwrap_or_default();
+        self.emit(hops, seen, Action::Move { element, left, right })
+    }
+
+    /// Writes to the register at `path` that shows the least, the greatest, the sum or the union of what was written, made if
+    /// nothing is there. A write that would not show (no less than the least, no greater than the greatest) is none. To the
+    /// sum everybody writes a share of their own, which replaces their former one; to a union, all that they want in it.
+    /// [`set`](Self::set) and [`remove`](Self::remove) reset it.
+    ///
+    /// # Errors
+    /// [`EditError::WrongKind`] if something else is there, or the sum's share is no number.
+    pub fn fold(
+        &mut self,
+        path: impl Into<Path>,
+        fold: Fold,
+        values: impl IntoIterator<Item = impl Into<Scalar>>,
+    ) -> Result<(), EditError> {
+        let hops = self.open_as(path, fold.kind())?;
+        let mut values: Vec<Scalar> = values.into_iter().map(Into::into).collect();
+        values.sort_unstable();
+        values.dedup();
+        self.fold_at(&hops, fold, values)
+    }
+
+    pub(crate) fn fold_at(&mut self, hops: &[Hop], fold: Fold, values: Vec<Scalar>) -> Result<(), EditError> {
+        if !fold.admits(&values) {
+            return Err(EditError::WrongKind);
+        }
+        let me = self.me;
+        let folds = self.slot(hops).and_then(Slot::extra).map(|extra| &extra.folds);
+        let shown = folds.and_then(|folds| folds.value(fold, &self.document.actors));
+        let writes = folds.map(|folds| folds.writes(fold));
+        let mine = |dot: &Dot| matches!(fold, Fold::Min | Fold::Max) || dot.actor == me;
+        let seen: Seen = writes.into_iter().flat_map(|writes| writes.dots()).filter(mine).collect();
+        if let (Some(Value::Scalar(shown)), [value]) = (&shown, &*values) {
+            let order = crate::fold::compare(value, shown);
+            if (fold == Fold::Min && order.is_ge()) || (fold == Fold::Max && order.is_le()) {
+                return Ok(());
+            }
+        }
+        self.emit(hops, seen, Action::Fold { fold, values: values.into() })
+    }
+
     /// Replaces the characters `range` (Unicode scalar values) of the text at `path`, made if nothing is there.
     ///
     /// # Errors
@@ -164,7 +249,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// Checks the path, and that each place on the way can have the next one in it.
-    fn open(&mut self, path: &Path) -> Result<Vec<Hop>, EditError> {
+    pub(crate) fn open(&mut self, path: &Path) -> Result<Vec<Hop>, EditError> {
         if path.0.len() > MAX_DEPTH {
             return Err(EditError::TooDeep);
         }
@@ -176,7 +261,7 @@ impl<'a> Transaction<'a> {
             let parent = hops.get(..at).unwrap_or_default();
             let kind = self.slot(parent).and_then(Slot::kind);
             match (hop, kind) {
-                (Hop::Key(_), Some(Kind::Map)) | (Hop::Element(_), Some(Kind::List)) => {}
+                (Hop::Key(_), Some(Kind::Map)) | (Hop::Element(_), Some(Kind::List | Kind::Tree)) => {}
                 (Hop::Key(_), None) => self.emit(parent, Seen::default(), Action::Make(Made::Map))?,
                 _ => return Err(EditError::WrongKind),
             }
@@ -184,7 +269,7 @@ impl<'a> Transaction<'a> {
         Ok(hops)
     }
 
-    fn open_as(&mut self, path: impl Into<Path>, wanted: Kind) -> Result<Vec<Hop>, EditError> {
+    pub(crate) fn open_as(&mut self, path: impl Into<Path>, wanted: Kind) -> Result<Vec<Hop>, EditError> {
         let hops = self.open(&path.into())?;
         match self.slot(&hops).and_then(Slot::kind) {
             Some(kind) if kind != wanted => return Err(EditError::WrongKind),
@@ -192,6 +277,7 @@ impl<'a> Transaction<'a> {
             None => match wanted {
                 Kind::List => self.emit(&hops, Seen::default(), Action::Make(Made::List))?,
                 Kind::Text => self.emit(&hops, Seen::default(), Action::Make(Made::Text))?,
+                Kind::Tree => self.emit(&hops, Seen::default(), Action::Make(Made::Tree))?,
                 _ => {}
             },
         }
@@ -279,8 +365,8 @@ impl<'a> Transaction<'a> {
     /// Removes the visible elements `range` of the list at `hops`.
     pub(crate) fn remove_elements(&mut self, hops: &[Hop], range: Range<usize>) -> Result<(), EditError> {
         let list = self.slot(hops).and_then(Slot::list).ok_or(EditError::NotFound)?;
-        let runs = list.runs.dots_of_visible(range.start, range.len()).ok_or(EditError::OutOfRange)?;
-        for (first, count) in runs {
+        let items = list.runs.dots_of_visible(range.start, range.len()).ok_or(EditError::OutOfRange)?;
+        for (first, count) in list.elements_of(items) {
             let mut seen = Seen::default();
             if let Some(list) = self.slot(hops).and_then(Slot::list) {
                 (0..count)
@@ -294,7 +380,6 @@ impl<'a> Transaction<'a> {
 
     /// Applies one edit here and adds it to the bundle.
     pub(crate) fn emit(&mut self, hops: &[Hop], seen: Seen, action: Action) -> Result<(), EditError> {
-        let dot = Dot::new(self.me, self.next);
         let width = action.width();
         if self.next.saturating_add(width) > MAX_COUNTER {
             return Err(EditError::Exhausted);
@@ -302,6 +387,8 @@ impl<'a> Transaction<'a> {
         if hops.len() > MAX_DEPTH {
             return Err(EditError::TooDeep);
         }
+        self.touch_nodes(hops)?;
+        let dot = Dot::new(self.me, self.next);
         self.journal.note(&self.document.root, hops, &action, dot);
         let edit = Edit { place: 0, seen, action };
         let (actors, unix_ms) = (&self.document.actors, self.unix_ms);
@@ -335,7 +422,7 @@ impl<'a> Transaction<'a> {
 
     pub(crate) fn roll_back(self) {
         let first = self.journal.first(self.next);
-        self.journal.undo(&mut self.document.root);
+        self.journal.undo(&mut self.document.root, &self.document.actors);
         self.document.context.retreat(self.me, first - 1);
     }
 

@@ -24,7 +24,21 @@ impl Change {
             self.check_edit(edit, dot)?;
             dot += edit.action.width();
         }
-        self.check_removals()
+        self.check_removals()?;
+        self.check_drops()
+    }
+
+    /// No kind is dropped twice in a place, since each costs a walk through it.
+    fn check_drops(&self) -> Result<(), DecodeError> {
+        let mut known = BTreeSet::new();
+        for edit in &self.edits {
+            if let Action::Drop(kind) = edit.action
+                && !known.insert((edit.place, kind))
+            {
+                return Err(DecodeError::NotCanonical);
+            }
+        }
+        Ok(())
     }
 
     /// Each once, in order, and each mentioned: a table names nobody for nothing.
@@ -73,6 +87,7 @@ impl Change {
             Action::Insert { items, .. } => items.is_empty(),
             Action::Splice { text, .. } => text.is_empty(),
             Action::Remove { count, .. } => *count == 0 || *count > MAX_COUNTER,
+            Action::Mark { mark, .. } => mark.rank == 0 || mark.rank > MAX_COUNTER,
             _ => false,
         };
         let future = edit.references().any(|dot_seen| dot_seen.actor == 0 && dot_seen.counter >= dot);

@@ -2,7 +2,10 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
-use super::{CHANGE_VERSION, MAX_CHANGE_BYTES, MAX_KEY_BYTES, Reader, put_i64, put_u64};
+use super::later::{read_later, write_later};
+use super::{
+    CHANGE_VERSION, CHANGE_VERSION_LATER, MAX_CHANGE_BYTES, MAX_KEY_BYTES, Reader, put_i64, put_u64,
+};
 use crate::{
     actor::{Actor, Dot},
     change::{Action, Change, Edit, Item, Made, PlaceRef},
@@ -16,7 +19,8 @@ impl Change {
     /// Reads a change from the front of `bytes` and checks it (CRDT-3). What it allocates is bounded by what it reads.
     pub fn decode(bytes: &mut &[u8]) -> Result<Self, DecodeError> {
         let mut from = Reader::new(bytes);
-        if from.u8()? != CHANGE_VERSION {
+        let version = from.u8()?;
+        if !matches!(version, CHANGE_VERSION | CHANGE_VERSION_LATER) {
             return Err(DecodeError::Version);
         }
         let mut actors = Vec::with_capacity(from.count(32)?);
@@ -39,11 +43,20 @@ impl Change {
         }
         let change = Self { actors, first, unix_ms, deps, places, edits };
         change.check()?;
+        if version != change.format() {
+            return Err(DecodeError::NotCanonical);
+        }
         if bytes.len() - from.rest().len() > MAX_CHANGE_BYTES {
             return Err(DecodeError::TooLarge);
         }
         *bytes = from.rest();
         Ok(change)
+    }
+
+    /// The least format that has all its edits (CRDT-2).
+    fn format(&self) -> u8 {
+        let later = self.edits.iter().any(|edit| edit.action.is_later());
+        if later { CHANGE_VERSION_LATER } else { CHANGE_VERSION }
     }
 
     /// Reads a change that is all of `bytes`.
@@ -54,7 +67,7 @@ impl Change {
 
     /// Appends the one encoding of this change to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.push(CHANGE_VERSION);
+        out.push(self.format());
         put_u64(self.actors.len() as u64, out);
         for actor in &self.actors {
             out.extend_from_slice(&actor.0);
@@ -77,7 +90,7 @@ impl Change {
 
 /// A dot of the author is written as its distance back from `base`, the dot of the edit that names it; `base` 0 and
 /// other authors' dots as they are.
-fn write_dot(dot: Dot, base: u64, out: &mut Vec<u8>) {
+pub(crate) fn write_dot(dot: Dot, base: u64, out: &mut Vec<u8>) {
     put_u64(dot.actor.into(), out);
     put_u64(relative(dot, base), out);
 }
@@ -86,7 +99,7 @@ fn relative(dot: Dot, base: u64) -> u64 {
     if dot.actor == 0 && base > 0 { base.saturating_sub(dot.counter) } else { dot.counter }
 }
 
-fn read_dot(from: &mut Reader<'_>, base: u64) -> Result<Dot, DecodeError> {
+pub(crate) fn read_dot(from: &mut Reader<'_>, base: u64) -> Result<Dot, DecodeError> {
     let actor = from.u32()?;
     read_counter(from, actor, base)
 }
@@ -99,7 +112,7 @@ fn read_counter(from: &mut Reader<'_>, actor: u32, base: u64) -> Result<Dot, Dec
 }
 
 /// As a dot, with the actor one higher; 0 is none.
-fn write_origin(dot: Option<Dot>, base: u64, out: &mut Vec<u8>) {
+pub(crate) fn write_origin(dot: Option<Dot>, base: u64, out: &mut Vec<u8>) {
     match dot {
         None => out.push(0),
         Some(dot) => {
@@ -109,7 +122,7 @@ fn write_origin(dot: Option<Dot>, base: u64, out: &mut Vec<u8>) {
     }
 }
 
-fn read_origin(from: &mut Reader<'_>, base: u64) -> Result<Option<Dot>, DecodeError> {
+pub(crate) fn read_origin(from: &mut Reader<'_>, base: u64) -> Result<Option<Dot>, DecodeError> {
     match from.u32()?.checked_sub(1) {
         None => Ok(None),
         Some(actor) => read_counter(from, actor, base).map(Some),
@@ -171,7 +184,9 @@ fn write_edit(edit: &Edit, dot: u64, out: &mut Vec<u8>) {
             write_scalar(scalar, out);
         }
         Action::Clear => out.push(1),
-        Action::Make(made) => out.push(2 + *made as u8),
+        Action::Make(Made::Map) => out.push(2),
+        Action::Make(Made::List) => out.push(3),
+        Action::Make(Made::Text) => out.push(4),
         Action::Increment(by) => {
             out.push(5);
             put_i64(*by, out);
@@ -205,6 +220,7 @@ fn write_edit(edit: &Edit, dot: u64, out: &mut Vec<u8>) {
             write_dot(*first, dot, out);
             put_u64(*count, out);
         }
+        later => write_later(later, dot, out),
     }
 }
 
@@ -232,7 +248,7 @@ fn read_edit(from: &mut Reader<'_>, dot: u64) -> Result<Edit, DecodeError> {
             Action::Splice { left, right, text: from.str(MAX_CHANGE_BYTES)?.into() }
         }
         11 => Action::Remove { first: read_dot(from, dot)?, count: from.u64()? },
-        _ => return Err(DecodeError::Invalid),
+        tag => read_later(tag, from, dot)?,
     };
     Ok(Edit { place, seen, action })
 }
@@ -250,13 +266,14 @@ fn read_item(from: &mut Reader<'_>) -> Result<Item, DecodeError> {
         Some(16) => Made::Map,
         Some(17) => Made::List,
         Some(18) => Made::Text,
+        Some(19) => Made::Tree,
         _ => return read_scalar(from).map(Item::Scalar),
     };
     from.u8()?;
     Ok(Item::Made(made))
 }
 
-fn write_str(text: &str, out: &mut Vec<u8>) {
+pub(crate) fn write_str(text: &str, out: &mut Vec<u8>) {
     put_u64(text.len() as u64, out);
     out.extend_from_slice(text.as_bytes());
 }

@@ -1,6 +1,6 @@
 //! Histories as values: who edits what, and who hears of it when.
 
-use cs_crdt::{Document, EditError, Path, Transaction, Value};
+use cs_crdt::{Document, EditError, Expand, Fold, Id, Path, Scalar, Transaction, Value};
 use proptest::{collection::vec, prelude::*};
 
 /// One edit, at a place picked by small numbers so that edits often meet.
@@ -27,7 +27,7 @@ pub(crate) struct History {
 }
 
 pub(crate) fn edit() -> impl Strategy<Value = Edit> {
-    (vec(0u8..6, 0..4), 0u8..20, any::<u8>()).prop_map(|(path, what, number)| Edit { path, what, number })
+    (vec(0u8..6, 0..4), 0u8..34, any::<u8>()).prop_map(|(path, what, number)| Edit { path, what, number })
 }
 
 pub(crate) fn events(length: usize) -> impl Strategy<Value = Vec<Event>> {
@@ -112,7 +112,50 @@ fn perform(tx: &mut Transaction<'_>, edit: &Edit) -> Result<(), EditError> {
             let end = length(tx, &path);
             tx.splice(path, end..end, "typed")
         }
-        _ => tx.merge(path, &sample(n)),
+        18 | 19 => tx.merge(path, &sample(n)),
+        20..22 => {
+            let path = path.key("l");
+            let length = length(tx, &path).max(1);
+            tx.move_item(path, usize::from(n) % length, usize::from(n / 7) % length)
+        }
+        22..24 => {
+            let path = path.key("t");
+            let length = length(tx, &path).max(1);
+            let from = usize::from(n) % length;
+            let to = (from + 1 + usize::from(n % 5)).min(length);
+            let expand = [Expand::After, Expand::Before, Expand::Both, Expand::None][usize::from(n % 4)];
+            let value = [Scalar::Bool(true), Scalar::Null, Scalar::Int(1)][usize::from(n % 3)].clone();
+            tx.mark(path, from..to, ["b", "i"][usize::from(n & 1)], value, expand)
+        }
+        24 => tx.fold(path.key("min"), Fold::Min, [i64::from(n)]),
+        25 => tx.fold(path.key("max"), Fold::Max, [i64::from(n)]),
+        26 => tx.fold(path.key("sum"), Fold::Sum, [i64::from(n)]),
+        27 => tx.fold(path.key("union"), Fold::Union, [i64::from(n % 5), i64::from(n % 3)]),
+        _ => in_tree(tx, path.key("tree"), edit.what, n),
+    }
+}
+
+/// Edits of a tree with few nodes, so that moves meet.
+fn in_tree(tx: &mut Transaction<'_>, path: Path, what: u8, n: u8) -> Result<(), EditError> {
+    let nodes: Vec<Id> = match tx.value(&path) {
+        Some(Value::Array(entries)) => {
+            let ids = entries.iter().filter_map(|entry| entry.member("id")?.as_str()?.parse().ok());
+            ids.collect()
+        }
+        _ => Vec::new(),
+    };
+    let pick = |by: u8| nodes.get(usize::from(by) % nodes.len().max(1)).copied();
+    match (what, pick(n)) {
+        (_, Some(node)) if what < 31 => {
+            let parent = if n % 5 == 0 { None } else { pick(n / 11) };
+            tx.graft(path, node, parent, 0)
+        }
+        (31, Some(node)) => tx.remove(path.node(node)),
+        (32, Some(node)) => tx.set(path.node(node).key("name"), i64::from(n)),
+        (_, node) => {
+            let parent = if n % 3 == 0 { None } else { node };
+            tx.plant(path, parent, 0).map(drop)
+        }
     }
 }
 

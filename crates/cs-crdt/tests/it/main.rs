@@ -1,6 +1,7 @@
 //! Integration tests of the crate.
 
 mod differential;
+mod golden;
 mod histories;
 mod hostile;
 mod properties;
