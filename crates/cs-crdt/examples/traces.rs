@@ -28,6 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut replicas: Vec<Document> = (0..agents).map(|id| Document::new([id as u8 + 1; 32])).collect();
     let mut changes: Vec<Vec<u8>> = Vec::new();
     let mut heard = vec![vec![false; steps.len()]; agents];
+    let path = cs_crdt::Path::from("text");
     let mut local = Duration::ZERO;
     for (number, step) in steps.iter().enumerate() {
         let replica = &mut replicas[step.agent];
@@ -38,10 +39,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         heard[step.agent][number] = true;
         let start = Instant::now();
-        let change = replica.edit(0, |tx| {
-            let mut patches = step.patches.iter();
-            patches.try_for_each(|(at, removed, text)| tx.splice("text", *at..at + removed, text))
-        })?;
+        let change = match step.patches.as_slice() {
+            [(at, removed, text)] => replica.splice(0, &path, *at..at + removed, text)?,
+            patches => replica.edit(0, |tx| {
+                let mut patches = patches.iter();
+                patches.try_for_each(|(at, removed, text)| tx.splice(&path, *at..at + removed, text))
+            })?,
+        };
         local += start.elapsed();
         changes.push(change.unwrap_or_default());
     }

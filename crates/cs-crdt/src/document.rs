@@ -102,6 +102,14 @@ impl Document {
     /// # Errors
     /// See [`ChangeFault`]; the document is then as it was.
     pub fn apply(&mut self, bytes: &[u8]) -> Result<Applied, ChangeFault> {
+        match self.apply_plain(bytes) {
+            Some(applied) => Ok(applied),
+            None => self.apply_any(bytes),
+        }
+    }
+
+    /// As [`apply`](Self::apply), for changes of every shape.
+    pub(crate) fn apply_any(&mut self, bytes: &[u8]) -> Result<Applied, ChangeFault> {
         if bytes.len() > MAX_CHANGE_BYTES {
             return Err(ChangeFault::Malformed(crate::fault::DecodeError::TooLarge));
         }

@@ -27,6 +27,8 @@ mod merge_json;
 mod moves;
 mod path;
 mod pending;
+mod plain;
+mod plain_edit;
 mod rollback;
 mod sequence;
 mod set;

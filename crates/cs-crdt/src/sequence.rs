@@ -158,6 +158,32 @@ impl<C: Items> Sequence<C> {
         true
     }
 
+    /// Appends `count` items to the run that ends with `left`, if they go on there in every way and `append` has room. For
+    /// what is typed, this saves making a run.
+    pub(crate) fn type_on(
+        &mut self,
+        id: Dot,
+        count: u32,
+        left: Dot,
+        right: Option<Dot>,
+        append: impl FnOnce(&mut C) -> bool,
+    ) -> bool {
+        if !self.crowds.is_empty() {
+            return false;
+        }
+        let Some(place) = self.place(left) else { return false };
+        let Some(span) = self.tree.span(place) else { return false };
+        let is_last = span.last() == left && span.end() == id && span.right == right;
+        if !is_last || self.tree.after_span(place).and_then(|next| self.tree.dot(next)) != right {
+            return false;
+        }
+        let appended = self.tree.edit(place, append) == Some(true);
+        if appended {
+            self.index_stretch(id, count.into(), place.leaf);
+        }
+        appended
+    }
+
     /// Puts a run before the item at `at`, where `None` is the end; appended to the span of its left neighbour at `left` if
     /// it goes on there.
     fn insert_between(&mut self, left: Option<Place>, at: Option<Place>, mut run: Span<C>) {

@@ -191,6 +191,17 @@ impl Slot {
         }
     }
 
+    /// As [`edit_at`](Self::edit_at), by keys alone.
+    pub(crate) fn edit_keys<R>(&mut self, keys: &[&str], edit: &mut dyn FnMut(&mut Self) -> R) -> R {
+        match keys.split_first() {
+            None => edit(self),
+            Some((key, rest)) => self.edit_parts(|parts| {
+                let map = parts.map.get_or_insert_default();
+                map.edit_child(key, |child| child.edit_keys(rest, edit))
+            }),
+        }
+    }
+
     pub(crate) fn put(&mut self, dot: Dot, unix_ms: u64, scalar: Scalar) {
         self.register.insert(dot, Written { unix_ms, scalar });
     }

@@ -21,7 +21,19 @@ pub(crate) enum Run {
 
 impl Run {
     pub(crate) fn live(text: &str) -> Self {
-        Self::Live { text: text.into(), chars: text.chars().count() as u32 }
+        Self::Live { text: text.into(), chars: count_chars(text) }
+    }
+
+    /// Appends `count` characters, if there is room.
+    fn type_on(&mut self, more: &str, count: u32) -> bool {
+        match self {
+            Self::Live { text, chars } if chars.saturating_add(count) <= RUN_CHARS_MAX => {
+                text.push_str(more);
+                *chars += count;
+                true
+            }
+            _ => false,
+        }
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -30,6 +42,11 @@ impl Run {
             Self::Dead(_) => "",
         }
     }
+}
+
+fn count_chars(text: &str) -> u32 {
+    let count = if text.is_ascii() { text.len() } else { text.chars().count() };
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// The byte where the character `at` begins.
@@ -154,6 +171,12 @@ impl Text {
         text: &str,
         actors: &Actors,
     ) -> bool {
+        if let Some(left) = left {
+            let count = count_chars(text);
+            if self.runs.type_on(id, count, left, right, |run| run.type_on(text, count)) {
+                return true;
+            }
+        }
         let mut rest = text;
         let (mut id, mut left) = (id, left);
         while !rest.is_empty() {

@@ -1,12 +1,19 @@
 //! cs-crdt.
 
-use cs_crdt::Document;
+use cs_crdt::{Document, Path};
 
 use crate::{peer::Peer, traces::Patch};
 
 pub struct Ours {
     document: Document,
     sent: Vec<u8>,
+    text: Path,
+}
+
+impl From<Document> for Ours {
+    fn from(document: Document) -> Self {
+        Self { document, sent: Vec::new(), text: Path::from("text") }
+    }
 }
 
 impl Ours {
@@ -20,14 +27,18 @@ impl Peer for Ours {
     const HAS: [bool; 3] = [true; 3];
 
     fn new(agent: usize) -> Self {
-        Self { document: Document::new([agent as u8 + 1; 32]), sent: Vec::new() }
+        Document::new([agent as u8 + 1; 32]).into()
     }
 
     fn splice(&mut self, patches: &[Patch]) {
-        let change = self.document.edit(0, |tx| {
-            let mut patches = patches.iter();
-            patches.try_for_each(|patch| tx.splice("text", patch.at..patch.at + patch.removed, &patch.text))
-        });
+        let path = &self.text;
+        let change = match patches {
+            [patch] => self.document.splice(0, path, patch.at..patch.at + patch.removed, &patch.text),
+            patches => self.document.edit(0, |tx| {
+                let mut patches = patches.iter();
+                patches.try_for_each(|patch| tx.splice(path, patch.at..patch.at + patch.removed, &patch.text))
+            }),
+        };
         self.keep(change.expect("the text is long enough"));
     }
 
@@ -46,8 +57,7 @@ impl Peer for Ours {
     }
 
     fn load(saved: &[u8]) -> Self {
-        let document = Document::load(saved, [255; 32]).expect("an own snapshot");
-        Self { document, sent: Vec::new() }
+        Document::load(saved, [255; 32]).expect("an own snapshot").into()
     }
 
     fn text(&self) -> String {
@@ -55,12 +65,12 @@ impl Peer for Ours {
     }
 
     fn set(&mut self, key: &str, value: i64) {
-        let change = self.document.edit(0, |tx| tx.set(["map", key], value));
+        let change = self.document.set(0, &Path::from(["map", key]), value);
         self.keep(change.expect("a map"));
     }
 
     fn increment(&mut self, by: i64) {
-        let change = self.document.edit(0, |tx| tx.increment("counter", by));
+        let change = self.document.increment(0, &Path::from("counter"), by);
         self.keep(change.expect("a counter"));
     }
 
