@@ -3,7 +3,8 @@
 use cs_crypto::dh::public_key;
 use cs_crypto::invite::{Code, Inviter, Joiner, Meeting};
 use cs_crypto::noise::{Hash, Pattern, Protocol, ReadTurn, Setup, WriteTurn};
-use cs_crypto::ratchet::{Bundle, Initial, Session};
+use cs_crypto::ratchet::{Initial, Prekeys, Session, SignedPrekey};
+use cs_crypto::recovery::{self, Share};
 use cs_crypto::secret_file::{self, Cost};
 
 use crate::laws::{join, split};
@@ -113,7 +114,8 @@ pub fn ratchet(bytes: &[u8]) -> bool {
 }
 
 fn alice() -> Session {
-    let bundle = Bundle { identity: public_key(&BOB), signed: public_key(&PREKEY), one_time: None };
+    let prekey = SignedPrekey { identity: public_key(&BOB), key: public_key(&PREKEY), expires_ms: 1 };
+    let bundle = prekey.verify(None, 0, |_| true).expect("it has not expired");
     Session::start(&ALICE, &bundle, &[9; 64]).expect("good keys")
 }
 
@@ -140,6 +142,38 @@ pub fn ratchet_state_seeds() -> Vec<Vec<u8>> {
     let fresh = alice.to_bytes().to_vec();
     alice.seal(b"aad", b"text").expect("not exhausted");
     vec![fresh, alice.to_bytes().to_vec()]
+}
+
+/// A store of prekeys: a disk may be damaged.
+pub fn prekeys(bytes: &[u8]) -> bool {
+    let Ok(prekeys) = Prekeys::restore(bytes) else { return false };
+    assert_eq!(*prekeys.to_bytes(), bytes);
+    true
+}
+
+/// A new store, and one that was used.
+pub fn prekeys_seeds() -> Vec<Vec<u8>> {
+    let mut used = Prekeys::generate(PREKEY, 1);
+    let fresh = used.to_bytes().to_vec();
+    let first = alice().seal(b"aad", b"text").expect("not exhausted");
+    used.accept(&BOB, b"aad", &first, [7; 32]).expect("it is for this prekey");
+    used.rotate([4; 32], 2);
+    used.replenish(2, [5; 32]);
+    vec![fresh, used.to_bytes().to_vec()]
+}
+
+/// A share of a recovery secret.
+pub fn share(bytes: &[u8]) -> bool {
+    let Ok(share) = Share::from_bytes(bytes) else { return false };
+    assert_eq!(*share.to_bytes(), bytes);
+    assert!(recovery::combine(&[share]).is_err(), "one share is never enough");
+    true
+}
+
+/// Shares of few and of many.
+pub fn share_seeds() -> Vec<Vec<u8>> {
+    let split = |threshold, count| recovery::split(&ALICE, threshold, count, [9; 32]).expect("good numbers");
+    [&split(2, 3)[0], &split(5, 9)[8]].map(|share| share.to_bytes().to_vec()).to_vec()
 }
 
 /// A sealed key file. Its cost is set to the least, so that the fuzzer does not spend its time in Argon2.

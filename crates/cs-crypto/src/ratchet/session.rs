@@ -30,6 +30,9 @@ pub enum RatchetError {
     /// The prekey secrets given are not those that the message names.
     #[error("the message was written to other prekeys")]
     WrongPrekey,
+    /// A first message that was accepted before.
+    #[error("the session was started before")]
+    Replayed,
     /// Altered, of another session, opened before, or so old that its key was forgotten.
     #[error("the message cannot be opened")]
     Forged,
@@ -39,8 +42,8 @@ pub enum RatchetError {
     /// A key of the peer is a point of small order.
     #[error("a public key is a point of small order")]
     LowOrder,
-    /// 2^32 - 1 messages in one direction without an answer.
-    #[error("too many messages without an answer")]
+    /// 2^32 - 1 messages in one direction without an answer, or too many sessions begun with one signed prekey.
+    #[error("too many messages without an answer, or sessions with one prekey")]
     Exhausted,
 }
 
@@ -71,7 +74,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts a conversation with the owner of a bundle, whose signature the caller has verified. Five multiplications.
+    /// Starts a conversation with the owner of a bundle. Five multiplications.
     ///
     /// `identity`: one's own long-term X25519 secret. `entropy`: 64 fresh bytes from the operating system.
     ///

@@ -15,19 +15,19 @@ pub(crate) const PLAIN: u8 = 1;
 pub(crate) const INITIAL: u8 = 2;
 pub(crate) const INITIAL_ONE_TIME: u8 = 3;
 
-/// What the receiver of first messages publishes. X25519 public keys.
+/// What a receiver of first messages published: X25519 public keys, whose signature was verified.
 ///
-/// Before using one, the caller verifies the receiver's signature over `signed`: without it, whoever serves the bundle could
-/// read the first messages once it has stolen the identity key (X3DH, section 4.5).
+/// From [`SignedPrekey::verify`](super::SignedPrekey::verify) only: without the signature, whoever serves the bundle could read the
+/// first messages once it has stolen the identity key (X3DH, section 4.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bundle {
     /// The receiver's long-term key.
-    pub identity: [u8; 32],
+    pub(crate) identity: [u8; 32],
     /// Its signed prekey, replaced every few weeks.
-    pub signed: [u8; 32],
-    /// A prekey that is given to one sender only, if any are left. Without it, first messages can be replayed and have the
-    /// forward secrecy of the signed prekey.
-    pub one_time: Option<[u8; 32]>,
+    pub(crate) signed: [u8; 32],
+    /// A prekey that is given to one sender only, if any are left. Without it, first messages have the forward secrecy of the
+    /// signed prekey.
+    pub(crate) one_time: Option<[u8; 32]>,
 }
 
 /// The beginning of a first message: who writes, and to which prekeys. Not authenticated until the message opens.

@@ -17,12 +17,12 @@ const PRESENT: u8 = 1;
 /// The longest state, bytes: all skipped keys and all optional parts.
 pub const STATE_LENGTH_MAX: usize = 800 + MAX_CHAINS * (32 + 2) + MAX_SKIPPED * (4 + 32);
 
-/// Why a stored session was not taken up again.
+/// Why a stored session, or store of prekeys, was not taken up again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestoreError {
     /// The bytes are no state of this version.
-    #[error("not a stored session")]
+    #[error("not a stored session or store of prekeys")]
     Malformed,
     /// The state is older than the caller knows it to have been: an old copy was put back, and messages sealed with it would
     /// use keys again. Start a new session.
@@ -92,7 +92,8 @@ fn put_chain(out: &mut Vec<u8>, chain: &Chain) {
     out.extend_from_slice(&chain.number.to_le_bytes());
 }
 
-struct Reader<'a>(&'a [u8]);
+/// What is left of stored bytes.
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl Reader<'_> {
     fn session(&mut self) -> Option<Session> {
@@ -176,7 +177,7 @@ impl Reader<'_> {
         Some(Chain { header_key, key, number: u32::from_le_bytes(self.take()?) })
     }
 
-    fn secret(&mut self) -> Option<Secret> {
+    pub(crate) fn secret(&mut self) -> Option<Secret> {
         self.take().map(Zeroizing::new)
     }
 
@@ -192,7 +193,7 @@ impl Reader<'_> {
         self.take().map(|[byte]| byte)
     }
 
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(crate) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (bytes, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(*bytes)

@@ -1,12 +1,12 @@
 //! Our own formats, pinned: a change here is a change of the wire, and needs a new version in the label that it concerns.
 
-use cs_crypto::dh::public_key;
+use cs_crypto::dh::{KeyPair, public_key};
 use cs_crypto::epoch::{
     AreaSecrets, BlindKey, ChunkKey, EpochId, EpochRoot, EpochSecrets, open_operation, seal_operation,
 };
 use cs_crypto::invite::{Code, Inviter, Joiner, Meeting};
 use cs_crypto::noise::{Hash, Pattern, Protocol, Setup};
-use cs_crypto::ratchet::{Bundle, Initial, Session};
+use cs_crypto::ratchet::{Initial, Prekeys, Session, SignedPrekey};
 use cs_crypto::{kdf, recovery, secret_file};
 
 use crate::vectors::unhex;
@@ -145,11 +145,8 @@ fn an_exported_key_is_pinned() {
 #[test]
 fn a_conversations_first_messages_and_states_are_pinned() {
     let (alice, bob, signed, one_time) = ([1; 32], [2; 32], [3; 32], [4; 32]);
-    let bundle = Bundle {
-        identity: public_key(&bob),
-        signed: public_key(&signed),
-        one_time: Some(public_key(&one_time)),
-    };
+    let prekey = SignedPrekey { identity: public_key(&bob), key: public_key(&signed), expires_ms: 1 };
+    let bundle = prekey.verify(Some(public_key(&one_time)), 0, |_| true).unwrap();
     let mut at_alice = Session::start(&alice, &bundle, &[5; 64]).unwrap();
     let first = at_alice.seal(b"aad", b"hello").unwrap();
     let initial = Initial::parse(&first).unwrap();
@@ -170,4 +167,21 @@ fn a_conversations_first_messages_and_states_are_pinned() {
         "18f36d89fe8446335c1981b58addd2897f29f516cffa6885ba6cfebc089373c0"
     );
     assert_eq!(short(&at_bob.to_bytes()), "c99d08ce928b75447e009b133e3eacfbba923242975e92d1341986c88dfdb0d4");
+}
+
+// CRYPTO-23
+#[test]
+fn prekeys_and_what_is_signed_of_them_are_pinned() {
+    let mut prekeys = Prekeys::generate([1; 32], 1000);
+    prekeys.rotate([2; 32], 2000);
+    prekeys.replenish(3, [3; 32]);
+    let message = prekeys.published(&KeyPair::new([4; 32])).message();
+    assert_eq!(
+        hex(&*kdf::extract(b"", &message)),
+        "50cebfd331976bbf6a39d76e417f8f7452cfa271facddb03fb327274f9955c0e"
+    );
+    assert_eq!(
+        hex(&*kdf::extract(b"", &prekeys.to_bytes())),
+        "ca917bf0f6dc7014e0b0da08739e06db4d57376fec1de840ec4ec2c88d440c88"
+    );
 }

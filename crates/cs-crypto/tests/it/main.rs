@@ -5,6 +5,7 @@ mod golden;
 mod hpke_vectors;
 mod interop;
 mod noise_vectors;
+mod prekeys;
 mod properties;
 mod ratchet;
 mod stories;

@@ -2,7 +2,8 @@
 
 use cs_crypto::dh::public_key;
 use cs_crypto::ratchet::{
-    Bundle, Initial, MAX_CHAINS, MAX_SKIP, MAX_SKIPPED, RatchetError, RestoreError, STATE_LENGTH_MAX, Session,
+    Bundle, Initial, MAX_CHAINS, MAX_SKIP, MAX_SKIPPED, RatchetError, RestoreError, STATE_LENGTH_MAX,
+    Session, SignedPrekey,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -15,11 +16,11 @@ const SIGNED: [u8; 32] = [3; 32];
 const ONE_TIME: [u8; 32] = [4; 32];
 
 fn bundle(one_time: bool) -> Bundle {
-    Bundle {
-        identity: public_key(&BOB),
-        signed: public_key(&SIGNED),
-        one_time: one_time.then(|| public_key(&ONE_TIME)),
-    }
+    bundle_of(public_key(&BOB), public_key(&SIGNED), one_time.then(|| public_key(&ONE_TIME)))
+}
+
+fn bundle_of(identity: [u8; 32], key: [u8; 32], one_time: Option<[u8; 32]>) -> Bundle {
+    SignedPrekey { identity, key, expires_ms: 1 }.verify(one_time, 0, |_| true).unwrap()
 }
 
 /// Fresh entropy for every call, from one seed.
@@ -106,10 +107,11 @@ fn a_first_message_opens_for_its_prekeys_sender_and_contents_only() {
 // CRYPTO-1, CRYPTO-15
 #[test]
 fn bundles_and_first_messages_with_points_of_small_order_are_refused() {
+    let (identity, signed) = (public_key(&BOB), public_key(&SIGNED));
     for bad in [
-        Bundle { identity: [0; 32], ..bundle(true) },
-        Bundle { signed: [0; 32], ..bundle(true) },
-        Bundle { one_time: Some([0; 32]), ..bundle(true) },
+        bundle_of([0; 32], signed, None),
+        bundle_of(identity, [0; 32], None),
+        bundle_of(identity, signed, Some([0; 32])),
     ] {
         assert_eq!(Session::start(&ALICE, &bad, &[5; 64]).map(|_| ()), Err(RatchetError::LowOrder));
     }
@@ -155,9 +157,14 @@ impl Thief {
         let mut opened = false;
         for index in 0..self.0.len() {
             let mut copy = self.0[index].clone();
-            if copy.open(b"", message, chance.draw()).is_ok() {
+            let texts = [&b""[..], b"aad"].map(|aad| copy.open(aad, message, chance.draw()).is_ok());
+            if texts.contains(&true) {
                 opened = true;
+                // The later copy holds all that the earlier one did, but for what a turn replaced.
                 self.0.push(copy);
+                if self.0.len() > 16 {
+                    self.0.remove(0);
+                }
             }
         }
         opened
@@ -409,21 +416,88 @@ impl Network {
     }
 }
 
+impl Network {
+    fn new(chance: Chance) -> Self {
+        let mut chance = chance;
+        let (alice, bob) = pair(&mut chance);
+        let (under_way, opened) = (Default::default(), Default::default());
+        Self { ends: [bob, alice], under_way, opened, sent: 0, chance }
+    }
+
+    /// What an event sends, for whoever listens.
+    fn run_and_tell(&mut self, event: Event) -> Option<Vec<u8>> {
+        let sent = self.sent;
+        self.run(event);
+        let under_way = self.under_way.iter().flatten();
+        under_way.filter(|(_, text)| *text >= sent).map(|(message, _)| message.clone()).next()
+    }
+
+    /// A message that arrives at once.
+    fn exchange(&mut self, from_alice: bool) -> Vec<u8> {
+        let message = self.ends[usize::from(from_alice)].seal(b"aad", b"now").unwrap();
+        let opened = self.ends[usize::from(!from_alice)].open(b"aad", &message, self.chance.draw());
+        assert_eq!(opened.unwrap(), b"now");
+        message
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     // CRYPTO-16, CRYPTO-17
     #[test]
     fn every_delivered_message_opens_once_whatever_the_network_does(events in vec(event(), 0..60)) {
-        let mut chance = Chance::new(9);
-        let (alice, bob) = pair(&mut chance);
-        let (under_way, opened) = (Default::default(), Default::default());
-        let mut network = Network { ends: [bob, alice], under_way, opened, sent: 0, chance };
+        let mut network = Network::new(Chance::new(9));
         for event in events {
             network.run(event);
         }
         let Network { ends: [mut bob, mut alice], mut chance, .. } = network;
         round_trip(&mut alice, &mut bob, &mut chance);
+    }
+
+    /// Forward secrecy: whoever takes both states, at any time, opens nothing that was opened before.
+    // CRYPTO-16
+    #[test]
+    fn states_stolen_at_any_time_open_no_message_from_before(events in vec(event(), 0..60)) {
+        let mut network = Network::new(Chance::new(14));
+        for event in events {
+            network.run(event);
+        }
+        for message in network.opened.iter().flatten() {
+            for stolen in &network.ends {
+                prop_assert!(stolen.clone().open(b"aad", message, network.chance.draw()).is_err());
+            }
+        }
+    }
+
+    /// Healing: whoever copied a state at any time and hears everything is out once the victim has written, read an answer and
+    /// written again.
+    // CRYPTO-16
+    #[test]
+    fn a_thief_is_out_after_a_round_trip_whatever_came_before_and_comes_after(
+        before in vec(event(), 0..30), between in vec(event(), 0..10), after in vec(event(), 0..20), victim: bool
+    ) {
+        let mut network = Network::new(Chance::new(15));
+        let mut chance = Chance::new(16);
+        before.into_iter().for_each(|event| network.run(event));
+        let mut thief = Thief(vec![network.ends[usize::from(victim)].clone()]);
+        for event in between {
+            if let Some(message) = &network.run_and_tell(event) {
+                thief.hears(message, &mut chance);
+            }
+        }
+        for from_alice in [victim, !victim, victim] {
+            let message = network.exchange(from_alice);
+            thief.hears(&message, &mut chance);
+        }
+        for from_alice in [victim, !victim] {
+            let message = network.exchange(from_alice);
+            prop_assert!(!thief.hears(&message, &mut chance), "at once");
+        }
+        for event in after {
+            let sent = network.run_and_tell(event);
+            prop_assert!(!sent.iter().any(|message| thief.hears(message, &mut chance)), "later");
+        }
     }
 
     // CRYPTO-16
