@@ -34,8 +34,8 @@ pub(crate) struct Decode {
     /// Points of the sources, and of the targets.
     from: Vec<usize>,
     to: Vec<usize>,
-    /// A factor for each point, of sources if the data are at the base and of targets otherwise.
-    weights: Vec<u16>,
+    /// A factor for each point, and nothing of its neighbour: of sources if the data are at the base and of targets otherwise.
+    weights: Vec<[u16; 2]>,
     /// The turn at the unused block, for each of its points.
     turn: Vec<[u16; 2]>,
 }
@@ -66,14 +66,14 @@ impl Decode {
         let elements: Vec<u16> = (0..(unused + shape.base).next_power_of_two()).map(element).collect();
         let roots = roots(shape, &from);
         let located = |at: usize| roots.iter().fold(1, |product, root| mul(product, elements[at ^ root]));
-        let mut weights = vec![0; unused];
+        let mut weights = vec![[0; 2]; unused];
         for at in if shape.is_gathered() { &to } else { &from } {
             // The one zero of the product is left out.
             let slope = roots
                 .iter()
                 .filter(|root| *root != at)
                 .fold(1, |product, root| mul(product, elements[at ^ root]));
-            weights[*at] = div(1, mul(slope, elements[blocks ^ (at / shape.base)]));
+            weights[*at][0] = div(1, mul(slope, elements[blocks ^ (at / shape.base)]));
         }
         let turn = (unused..unused + shape.base)
             .step_by(2)
@@ -97,7 +97,7 @@ impl Decode {
 
     fn run_whole(&self, kernel: Kernel, inputs: &[&[u8]], outputs: &mut [&mut [u8]], len: usize) {
         let base = self.shape.base;
-        let weights: Vec<&[u16]> = self.weights.chunks(base).collect();
+        let weights: Vec<&[[u16; 2]]> = self.weights.chunks(base).collect();
         let (before, after) =
             if self.shape.is_gathered() { (None, Some(weights)) } else { (Some(weights), None) };
         let is_used = |block: &&[&[u8]]| block.iter().any(|row| !row.is_empty());
@@ -105,14 +105,15 @@ impl Decode {
             inputs.chunks(base).enumerate().filter(|(_, block)| is_used(block)).map(|(i, _)| i).collect();
         let blocks: Vec<(usize, &[&[u8]])> =
             used.iter().map(|i| (base * i, &inputs[base * i..base * (i + 1)])).collect();
-        let before: Option<Vec<&[u16]>> = before.map(|weights| used.iter().map(|i| weights[*i]).collect());
+        let before: Option<Vec<&[[u16; 2]]>> =
+            before.map(|weights| used.iter().map(|i| weights[*i]).collect());
         let mut wanted: Vec<usize> = self.to.iter().map(|at| at / base).collect();
         wanted.sort_unstable();
         wanted.dedup();
         let width = width(base, len);
         let mut planes = Planes::new(base, width);
         for (start, end) in strips(len, width) {
-            let mut columns = Columns { kernel, at: start, width: end - start, planes: &mut planes };
+            let mut columns = Columns::new(kernel, self.shape.is_wide(), start..end, &mut planes);
             let place = columns.sum_of_blocks(&blocks, before.as_deref(), self.weights.len());
             let only = if let [only] = wanted[..] { Some(only) } else { None };
             columns.turn(place, self.weights.len(), &self.turn, only.map(|block| base * block));

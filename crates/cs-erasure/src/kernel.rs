@@ -17,7 +17,7 @@ mod small;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub(crate) use pass::{Pass, Place, Planes, Strip};
+pub(crate) use pass::{Pass, Place, Planes, Step, Strip};
 pub(crate) use product::Product;
 pub(crate) use scalar::product as product_by_element;
 pub(crate) use small::Small;
@@ -51,8 +51,6 @@ enum Isa {
     #[cfg(target_arch = "x86_64")]
     Avx512Gfni,
     #[cfg(target_arch = "x86_64")]
-    Avx512,
-    #[cfg(target_arch = "x86_64")]
     Avx2Gfni,
     #[cfg(target_arch = "x86_64")]
     Avx2,
@@ -69,8 +67,6 @@ impl Isa {
         #[cfg(target_arch = "x86_64")]
         Self::Avx512Gfni,
         #[cfg(target_arch = "x86_64")]
-        Self::Avx512,
-        #[cfg(target_arch = "x86_64")]
         Self::Avx2Gfni,
         #[cfg(target_arch = "x86_64")]
         Self::Avx2,
@@ -84,9 +80,7 @@ impl Isa {
     fn is_here(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Gfni => Self::Avx512.is_here() && Self::Avx2Gfni.is_here(),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => has!("avx512f") && has!("avx512bw"),
+            Self::Avx512Gfni => has!("avx512f") && has!("avx512bw") && has!("gfni"),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2Gfni => Self::Avx2.is_here() && has!("gfni"),
             #[cfg(target_arch = "x86_64")]
@@ -100,9 +94,9 @@ impl Isa {
     }
 }
 
-/// The functions that the instructions are enabled for.
+/// The functions that the instructions are enabled for. `deep`: 16 rows fit in registers.
 macro_rules! entries {
-    ($name:ident, $lanes:ty $(, $features:literal)?) => {
+    ($name:ident, $lanes:ty, deep $deep:literal $(, $features:literal)?) => {
         mod $name {
             use super::*;
 
@@ -113,10 +107,9 @@ macro_rules! entries {
                 // SAFETY: as the caller promises.
                 unsafe {
                     match pass.depth {
-                        1 => pass::run::<$lanes, 2>(pass, strip),
-                        2 => pass::run::<$lanes, 4>(pass, strip),
-                        3 => pass::run::<$lanes, 8>(pass, strip),
-                        _ => pass::run::<$lanes, 16>(pass, strip),
+                        2 => pass::run::<$lanes, 4, true>(pass, strip),
+                        4 if $deep => pass::run::<$lanes, 16, false>(pass, strip),
+                        _ => pass::run::<$lanes, 8, true>(pass, strip),
                     }
                 }
             }
@@ -128,10 +121,10 @@ macro_rules! entries {
                 // SAFETY: as the caller promises.
                 unsafe {
                     match job.depth {
-                        1 => small::gather::<$lanes, 2>(job),
-                        2 => small::gather::<$lanes, 4>(job),
-                        3 => small::gather::<$lanes, 8>(job),
-                        _ => small::gather::<$lanes, 16>(job),
+                        1 => small::gather::<$lanes, 2, true>(job),
+                        2 => small::gather::<$lanes, 4, true>(job),
+                        4 if $deep => small::gather::<$lanes, 16, false>(job),
+                        _ => small::gather::<$lanes, 8, true>(job),
                     }
                 }
             }
@@ -143,10 +136,10 @@ macro_rules! entries {
                 // SAFETY: as the caller promises.
                 unsafe {
                     match job.depth {
-                        1 => small::spread::<$lanes, 2>(job),
-                        2 => small::spread::<$lanes, 4>(job),
-                        3 => small::spread::<$lanes, 8>(job),
-                        _ => small::spread::<$lanes, 16>(job),
+                        1 => small::spread::<$lanes, 2, true>(job),
+                        2 => small::spread::<$lanes, 4, true>(job),
+                        4 if $deep => small::spread::<$lanes, 16, false>(job),
+                        _ => small::spread::<$lanes, 8, true>(job),
                     }
                 }
             }
@@ -163,18 +156,16 @@ macro_rules! entries {
 }
 
 #[cfg(target_arch = "x86_64")]
-entries!(avx512_gfni, x86::Avx512<true>, "avx512f,avx512bw,gfni");
+entries!(avx512_gfni, x86::Avx512, deep true, "avx512f,avx512bw,gfni");
 #[cfg(target_arch = "x86_64")]
-entries!(avx512, x86::Avx512<false>, "avx512f,avx512bw");
+entries!(avx2_gfni, x86::Avx2<true>, deep false, "avx2,gfni");
 #[cfg(target_arch = "x86_64")]
-entries!(avx2_gfni, x86::Avx2<true>, "avx2,gfni");
+entries!(avx2, x86::Avx2<false>, deep false, "avx2");
 #[cfg(target_arch = "x86_64")]
-entries!(avx2, x86::Avx2<false>, "avx2");
-#[cfg(target_arch = "x86_64")]
-entries!(ssse3, x86::Ssse3, "ssse3");
+entries!(ssse3, x86::Ssse3, deep false, "ssse3");
 #[cfg(target_arch = "aarch64")]
-entries!(neon, neon::Neon, "neon");
-entries!(plain, portable::Portable);
+entries!(neon, neon::Neon, deep true, "neon");
+entries!(plain, portable::Portable, deep false);
 
 /// Calls the function of a kernel's instructions.
 macro_rules! dispatch {
@@ -182,8 +173,6 @@ macro_rules! dispatch {
         match $kernel.0 {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Gfni => avx512_gfni::$function($($argument),*),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => avx512::$function($($argument),*),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2Gfni => avx2_gfni::$function($($argument),*),
             #[cfg(target_arch = "x86_64")]
@@ -208,13 +197,13 @@ impl Kernel {
         Isa::ALL.iter().copied().filter(|isa| isa.is_here()).map(Self)
     }
 
-    /// Most layers of a [`Pass`]: as many rows as registers hold, and room to work.
-    pub(crate) fn depth_max(self) -> u32 {
+    /// Most layers at a time: as many rows as registers hold, and room to work.
+    pub(crate) fn depth_max(self, is_wide: bool) -> u32 {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Gfni | Isa::Avx512 => 4,
+            Isa::Avx512Gfni if !is_wide => 4,
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon => 4,
+            Isa::Neon if !is_wide => 4,
             _ => 3,
         }
     }
@@ -222,24 +211,27 @@ impl Kernel {
     /// Runs one pass of a transform of `2^layers` rows over a strip.
     pub(crate) fn pass(self, pass: &Pass<'_>, strip: &mut Strip<'_, '_, '_>) {
         let rows = strip.planes.rows();
-        assert!(strip.is_sound() && (1..=4).contains(&pass.depth));
+        assert!(strip.is_sound() && (2..=self.depth_max(strip.is_wide)).contains(&pass.depth));
         assert!(rows.is_power_of_two() && pass.layer + pass.depth <= rows.ilog2());
-        assert!(pass.weights.is_none_or(|weights| weights.len() == rows));
-        assert!(pass.turn.is_none_or(|turn| turn.len() == rows && pass.layer == 0));
+        for step in pass.steps.iter().flatten() {
+            assert!(!matches!(step, Step::Mix(factors) if factors.len() != rows));
+        }
         // SAFETY: a `Kernel` exists only if `available` found its instructions; the rest was asserted.
         unsafe { dispatch!(self, pass(pass, strip)) }
     }
 
-    /// Parity of at least as many data shards, for up to 16 base points.
+    /// Parity of at least as many data shards, for base points that fit in registers.
     pub(crate) fn gather(self, job: &mut Small<'_, '_, '_>) {
-        assert!(job.is_sound() && (1..=4).contains(&job.depth) && job.targets.len() <= 1 << job.depth);
+        assert!(job.is_sound() && (1..=self.depth_max(job.is_wide)).contains(&job.depth));
+        assert!(job.targets.len() <= 1 << job.depth);
         // SAFETY: a `Kernel` exists only if `available` found its instructions; the rest was asserted.
         unsafe { dispatch!(self, gather(job)) }
     }
 
-    /// Parity of fewer data shards, for up to 16 base points.
+    /// Parity of fewer data shards, for base points that fit in registers.
     pub(crate) fn spread(self, job: &mut Small<'_, '_, '_>) {
-        assert!(job.is_sound() && (1..=4).contains(&job.depth) && job.sources.len() <= 1 << job.depth);
+        assert!(job.is_sound() && (1..=self.depth_max(job.is_wide)).contains(&job.depth));
+        assert!(job.sources.len() <= 1 << job.depth);
         // SAFETY: a `Kernel` exists only if `available` found its instructions; the rest was asserted.
         unsafe { dispatch!(self, spread(job)) }
     }

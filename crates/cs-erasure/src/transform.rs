@@ -4,17 +4,16 @@
 //! coefficients become values at the points `offset + i` in n layers of `2^(n - 1)` butterflies, and back.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::columns::{strips, whole_blocks};
-use crate::kernel::{BLOCK, Kernel, Pass, Place, Planes, Product, Small, Strip};
+use crate::kernel::{BLOCK, Kernel, Pass, Place, Planes, Product, Small, Step, Strip};
 use crate::matrix::Shape;
 
 /// Bytes that one plane of rows should not exceed, so that two stay in the second-level cache.
 const PLANE: usize = 128 * 1024;
 /// Most columns at a time: beyond it, nothing is gained.
 const WIDTH_MAX: usize = 1024;
-/// Layers of the largest code whose smaller side fits in registers.
-const SMALL_DEPTH: u32 = 4;
 
 /// Some layers: the lowest, and how many.
 type Layers = (u32, u32);
@@ -24,7 +23,9 @@ pub(crate) fn encode(kernel: Kernel, shape: Shape, sources: &[&[u8]], targets: &
     debug_assert!(shape.base.is_power_of_two());
     whole_blocks(sources, targets, |sources, targets, len| match shape.base.ilog2() {
         0 => replicate(kernel, sources, targets, len),
-        depth @ 1..=SMALL_DEPTH => small(kernel, shape, depth, sources, targets, len),
+        depth if depth <= kernel.depth_max(shape.is_wide()) => {
+            small(kernel, shape, depth, sources, targets, len)
+        }
         _ if shape.is_gathered() => gather(kernel, shape, sources, targets, len),
         _ => spread(kernel, shape, sources, targets, len),
     });
@@ -43,7 +44,8 @@ fn replicate(kernel: Kernel, sources: &[&[u8]], targets: &mut [&mut [u8]], len: 
 
 fn small(kernel: Kernel, shape: Shape, depth: u32, sources: &[&[u8]], targets: &mut [&mut [u8]], len: usize) {
     for (start, end) in strips(len, len - len % BLOCK) {
-        let mut job = Small { depth, plain_sum: shape.has_plain_sum(), sources, targets, start, end };
+        let (plain_sum, is_wide) = (shape.has_plain_sum(), shape.is_wide());
+        let mut job = Small { depth, plain_sum, sources, targets, is_wide, start, end };
         if shape.is_gathered() { kernel.gather(&mut job) } else { kernel.spread(&mut job) }
     }
 }
@@ -57,7 +59,7 @@ fn gather(kernel: Kernel, shape: Shape, sources: &[&[u8]], targets: &mut [&mut [
     let blocks: Vec<(usize, &[&[u8]])> =
         sources.chunks(base).enumerate().map(|(i, block)| (base * (i + 1), block)).collect();
     for (start, end) in strips(len, width) {
-        let mut columns = Columns { kernel, at: start, width: end - start, planes: &mut planes };
+        let mut columns = Columns::new(kernel, shape.is_wide(), start..end, &mut planes);
         let sum = columns.sum_of_blocks(&blocks, None, 0);
         columns.down(sum, 0, targets, None);
     }
@@ -69,7 +71,7 @@ fn spread(kernel: Kernel, shape: Shape, sources: &[&[u8]], targets: &mut [&mut [
     let width = width(base, len);
     let mut planes = Planes::new(base, width);
     for (start, end) in strips(len, width) {
-        let mut columns = Columns { kernel, at: start, width: end - start, planes: &mut planes };
+        let mut columns = Columns::new(kernel, shape.is_wide(), start..end, &mut planes);
         columns.interpolate(sources);
         for (i, block) in targets.chunks_mut(base).enumerate() {
             columns.evaluate(Place::Sum, base * (i + 1), block, None);
@@ -85,17 +87,22 @@ pub(crate) fn width(rows: usize, len: usize) -> usize {
 /// Transforms of one strip of columns.
 #[derive(Debug)]
 pub(crate) struct Columns<'p> {
-    pub(crate) kernel: Kernel,
-    pub(crate) at: usize,
-    pub(crate) width: usize,
-    pub(crate) planes: &'p mut Planes,
+    kernel: Kernel,
+    is_wide: bool,
+    columns: Range<usize>,
+    planes: &'p mut Planes,
 }
 
-impl Columns<'_> {
-    /// The layers of a transform of all rows, from the lowest, in as few passes as registers allow.
+impl<'p> Columns<'p> {
+    /// Of as many rows as the planes have, at least 16.
+    pub(crate) fn new(kernel: Kernel, is_wide: bool, columns: Range<usize>, planes: &'p mut Planes) -> Self {
+        Self { kernel, is_wide, columns, planes }
+    }
+
+    /// The layers of a transform of all rows, from the lowest, in as few passes as registers allow; two at least.
     fn passes(&self) -> impl DoubleEndedIterator<Item = Layers> + ExactSizeIterator + use<> {
         let layers = self.planes.rows().ilog2();
-        let count = layers.div_ceil(self.kernel.depth_max()).max(2);
+        let count = layers.div_ceil(self.kernel.depth_max(self.is_wide)).max(2);
         // The remainder goes to the lower passes: those are next to the shards, whose rows are far apart.
         (0..count as usize).map(move |i| {
             let i = i as u32;
@@ -104,90 +111,97 @@ impl Columns<'_> {
         })
     }
 
-    fn run(&mut self, pass: &Pass<'_>, sources: &[&[u8]], targets: &mut [&mut [u8]]) {
-        let (at, width) = (self.at, self.width);
-        let mut strip = Strip { sources, targets, at, width, planes: &mut *self.planes };
-        self.kernel.pass(pass, &mut strip);
+    fn run(
+        &mut self,
+        (layer, depth): Layers,
+        (from, to): (Place, Place),
+        steps: [Option<Step<'_>>; 3],
+        sources: &[&[u8]],
+        targets: &mut [&mut [u8]],
+    ) {
+        let (at, width, is_wide) = (self.columns.start, self.columns.len(), self.is_wide);
+        let mut strip = Strip { sources, targets, at, width, is_wide, planes: &mut *self.planes };
+        self.kernel.pass(&Pass { layer, depth, from, to, steps }, &mut strip);
     }
 
-    /// Adds the coefficients of all blocks (offset, rows), each row times its weight, and turns the top layers down
-    /// again towards the values at `forward`. Returns where the sum is.
+    /// Adds the coefficients of all blocks (offset, rows), each row times its weight, and takes the top layers down
+    /// again towards the values at `offset`. Returns where the sum is.
     pub(crate) fn sum_of_blocks(
         &mut self,
         blocks: &[(usize, &[&[u8]])],
-        weights: Option<&[&[u16]]>,
-        forward: usize,
+        weights: Option<&[&[[u16; 2]]]>,
+        offset: usize,
     ) -> Place {
         let place = if blocks.len() == 1 { Place::Work } else { Place::Sum };
-        for (number, (offset, rows)) in blocks.iter().enumerate() {
+        for (number, (at, rows)) in blocks.iter().enumerate() {
             let passes = self.passes();
             let last = passes.len() - 1;
-            for (i, (layer, depth)) in passes.enumerate() {
-                let from = if i == 0 { Place::Shards } else { Place::Work };
-                let to = if i == last { place } else { Place::Work };
-                let mut pass = Pass::new(layer, depth, from, to);
+            let up = Some(Step::Inverse { offset: *at, whole: true });
+            for (i, layers) in passes.enumerate() {
                 if i == 0 {
-                    pass.weights = weights.map(|weights| weights[number]);
-                    pass.then_inverse = Some(*offset);
+                    let weigh = weights.map(|weights| Step::Mix(weights[number]));
+                    let steps = if weigh.is_some() { [weigh, up, None] } else { [up, None, None] };
+                    self.run(layers, (Place::Shards, Place::Work), steps, rows, &mut []);
+                } else if i < last {
+                    self.run(layers, (Place::Work, Place::Work), [up, None, None], &[], &mut []);
                 } else {
-                    pass.inverse = Some(*offset);
+                    let down = (number + 1 == blocks.len()).then_some(Step::Forward { offset, whole: true });
+                    let steps = if number > 0 { [up, Some(Step::Add), down] } else { [up, down, None] };
+                    self.run(layers, (Place::Work, place), steps, &[], &mut []);
                 }
-                pass.with_sum = i == last && number > 0;
-                pass.forward = (i == last && number + 1 == blocks.len()).then_some(forward);
-                self.run(&pass, rows, &mut []);
             }
         }
         place
     }
 
-    /// All layers but the top ones, which [`sum_of_blocks`](Self::sum_of_blocks) did, down to the shards.
+    /// All layers but the top ones, which [`sum_of_blocks`](Self::sum_of_blocks) did, down to the shards, each times its
+    /// weight.
     pub(crate) fn down(
         &mut self,
         place: Place,
         offset: usize,
         targets: &mut [&mut [u8]],
-        weights: Option<&[u16]>,
+        weights: Option<&[[u16; 2]]>,
     ) {
-        for (layer, depth) in self.passes().rev().skip(1) {
-            let to = if layer == 0 { Place::Shards } else { place };
-            let mut pass = Pass::new(layer, depth, place, to);
-            pass.forward = Some(offset);
-            pass.weights = weights.filter(|_| layer == 0);
-            self.run(&pass, &[], targets);
+        let step = Some(Step::Forward { offset, whole: true });
+        for layers in self.passes().rev().skip(1) {
+            if layers.0 == 0 {
+                let steps = [step, weights.map(Step::Mix), None];
+                self.run(layers, (place, Place::Shards), steps, &[], targets);
+            } else {
+                self.run(layers, (place, place), [step, None, None], &[], &mut []);
+            }
         }
     }
 
-    /// All layers but the top ones, down at `offset` and up again; `turn` stands for the lowest one. The top
+    /// All layers but the top ones, down at `offset` and up again; `pairs` stands for the lowest one. The top
     /// layers go on down to `forward`, or end as coefficients.
-    pub(crate) fn turn(&mut self, place: Place, offset: usize, turn: &[[u16; 2]], forward: Option<usize>) {
-        for (layer, depth) in self.passes().rev().skip(1).filter(|(layer, _)| *layer > 0) {
-            let mut pass = Pass::new(layer, depth, place, place);
-            pass.forward = Some(offset);
-            self.run(&pass, &[], &mut []);
+    pub(crate) fn turn(&mut self, place: Place, offset: usize, pairs: &[[u16; 2]], forward: Option<usize>) {
+        let down = Some(Step::Forward { offset, whole: true });
+        for layers in self.passes().rev().skip(1).filter(|(layer, _)| *layer > 0) {
+            self.run(layers, (place, place), [down, None, None], &[], &mut []);
         }
         let last = self.passes().len() - 1;
-        for (i, (layer, depth)) in self.passes().enumerate() {
-            let mut pass = Pass::new(layer, depth, place, place);
-            if i == 0 {
-                pass.forward = Some(offset);
-                pass.turn = Some(turn);
-                pass.then_inverse = Some(offset);
+        for (i, layers) in self.passes().enumerate() {
+            let up = Some(Step::Inverse { offset, whole: i > 0 });
+            let steps = if i == 0 {
+                [Some(Step::Forward { offset, whole: false }), Some(Step::Mix(pairs)), up]
             } else {
-                pass.inverse = Some(offset);
-                pass.forward = forward.filter(|_| i == last);
-            }
-            self.run(&pass, &[], &mut []);
+                let forward = forward.filter(|_| i == last);
+                [up, forward.map(|offset| Step::Forward { offset, whole: true }), None]
+            };
+            self.run(layers, (place, place), steps, &[], &mut []);
         }
     }
 
     /// The coefficients of the polynomial through the base points, in [`Place::Sum`].
     fn interpolate(&mut self, sources: &[&[u8]]) {
         let last = self.passes().len() - 1;
-        for (i, (layer, depth)) in self.passes().enumerate() {
+        let step = Some(Step::Inverse { offset: 0, whole: true });
+        for (i, layers) in self.passes().enumerate() {
             let from = if i == 0 { Place::Shards } else { Place::Work };
-            let mut pass = Pass::new(layer, depth, from, if i == last { Place::Sum } else { Place::Work });
-            pass.inverse = Some(0);
-            self.run(&pass, sources, &mut []);
+            let to = if i == last { Place::Sum } else { Place::Work };
+            self.run(layers, (from, to), [step, None, None], sources, &mut []);
         }
     }
 
@@ -197,13 +211,13 @@ impl Columns<'_> {
         from: Place,
         offset: usize,
         targets: &mut [&mut [u8]],
-        weights: Option<&[u16]>,
+        weights: Option<&[[u16; 2]]>,
     ) {
         let scratch = if from == Place::Sum { Place::Work } else { Place::Sum };
-        let (layer, depth) = self.passes().next_back().unwrap_or_default();
-        let mut top = Pass::new(layer, depth, from, scratch);
-        top.forward = Some(offset);
-        self.run(&top, &[], &mut []);
+        let step = Some(Step::Forward { offset, whole: true });
+        if let Some(top) = self.passes().next_back() {
+            self.run(top, (from, scratch), [step, None, None], &[], &mut []);
+        }
         self.down(scratch, offset, targets, weights);
     }
 }

@@ -58,3 +58,18 @@ impl<T> Factor<T> {
 pub(crate) fn mul_wide<V: Lanes>(x: V, by: Factor<V::Table>) -> V {
     x.mul(by.low).add(x.fold().mul(by.high))
 }
+
+/// Runs a block for each number below a constant of at most 16, written out: a loop that the compiler leaves as one would
+/// keep its registers in memory.
+macro_rules! unrolled {
+    ($i:ident in $count:expr, $body:block) => {
+        unrolled!(@ $i, $count, $body, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+    };
+    (@ $i:ident, $count:expr, $body:block, $($number:literal),*) => {
+        $({
+            let $i: usize = $number;
+            if $i < $count $body
+        })*
+    };
+}
+pub(crate) use unrolled;

@@ -3,8 +3,8 @@
 use alloc::boxed::Box;
 use core::mem::MaybeUninit;
 
-use super::butterfly::{Twists, forward, inverse};
-use super::lanes::{Factor, Lanes, mul_wide};
+use super::butterfly::{Twists, forward_above, forward_lowest, inverse_above, inverse_lowest};
+use super::lanes::{Factor, Lanes, mul_wide, unrolled};
 use super::{BLOCK, Line};
 
 /// Where the rows of a pass are.
@@ -18,46 +18,40 @@ pub(crate) enum Place {
     Sum,
 }
 
-/// Some layers of a transform. What is asked for is done in the order of the fields.
+/// What happens to rows in registers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Step<'w> {
+    /// Values to coefficients, for rows whose first is at the point `offset`.
+    Inverse {
+        offset: usize,
+        /// With the lowest layer of the group.
+        whole: bool,
+    },
+    /// Adds the rows of [`Place::Sum`].
+    Add,
+    /// Coefficients to values, for rows whose first is at the point `offset`.
+    Forward {
+        offset: usize,
+        /// With the lowest layer of the group.
+        whole: bool,
+    },
+    /// What each row takes of itself, and of the other one of its pair.
+    Mix(&'w [[u16; 2]]),
+}
+
+/// Most steps of a pass.
+pub(crate) const STEPS_MAX: usize = 3;
+
+/// Some layers of a transform: rows are read, go through the steps, and are written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pass<'w> {
     /// The lowest layer.
     pub(crate) layer: u32,
-    /// How many layers, 1 to 4.
+    /// How many layers, 2 to 4.
     pub(crate) depth: u32,
     pub(crate) from: Place,
-    /// Values to coefficients, for rows whose first is at this point.
-    pub(crate) inverse: Option<usize>,
-    /// Adds the rows of [`Place::Sum`].
-    pub(crate) with_sum: bool,
-    /// Coefficients to values, for rows whose first is at this point.
-    pub(crate) forward: Option<usize>,
-    /// One factor a row.
-    pub(crate) weights: Option<&'w [u16]>,
-    /// What a row takes of itself and of the other one of its pair, in place of the lowest layer of
-    /// `forward` and `then_inverse`.
-    pub(crate) turn: Option<&'w [[u16; 2]]>,
-    /// Values to coefficients once more.
-    pub(crate) then_inverse: Option<usize>,
     pub(crate) to: Place,
-}
-
-impl Pass<'_> {
-    /// Reads from one place and writes to the other, and nothing else.
-    pub(crate) fn new(layer: u32, depth: u32, from: Place, to: Place) -> Self {
-        Self {
-            layer,
-            depth,
-            from,
-            inverse: None,
-            with_sum: false,
-            forward: None,
-            weights: None,
-            turn: None,
-            then_inverse: None,
-            to,
-        }
-    }
+    pub(crate) steps: [Option<Step<'w>>; STEPS_MAX],
 }
 
 /// The rows at work: two planes, a row of zeros and one that nobody reads.
@@ -111,6 +105,8 @@ pub(crate) struct Strip<'a, 's, 't> {
     pub(crate) at: usize,
     /// How many, a multiple of [`BLOCK`].
     pub(crate) width: usize,
+    /// Elements are pairs of bytes.
+    pub(crate) is_wide: bool,
     pub(crate) planes: &'a mut Planes,
 }
 
@@ -158,34 +154,37 @@ impl Strip<'_, '_, '_> {
     }
 }
 
-/// What happens to the rows of one group.
-struct Group<'t, T, const R: usize> {
+/// Where the rows of one group are.
+struct Group<T, const R: usize> {
     from: [*const u8; R],
-    inverse: Option<&'t Twists<T, R>>,
-    sum: Option<[*const u8; R]>,
-    forward: Option<&'t Twists<T, R>>,
-    weights: Option<[Factor<T>; R]>,
-    turn: Option<[[Factor<T>; 2]; R]>,
-    then_inverse: Option<&'t Twists<T, R>>,
+    sum: [*const u8; R],
     to: [*mut u8; R],
+    mix: [[Factor<T>; 2]; R],
 }
 
-/// Runs a pass of `log2(R)` layers.
+/// Runs a pass of `log2(R)` layers. Bytes are wrong without `W` if a factor is outside GF(2^8).
 ///
 /// # Safety
-/// The processor has the instructions of `V`; the strip [is sound](Strip::is_sound); there are `planes.rows` weights and
-/// turns, if any, and the layers are within those of `planes.rows` rows.
+/// The processor has the instructions of `V`; the strip [is sound](Strip::is_sound); what is mixed are `planes.rows` rows,
+/// and the layers are within those of `planes.rows` rows.
 #[inline(always)]
-pub(crate) unsafe fn run<V: Lanes, const R: usize>(pass: &Pass<'_>, strip: &mut Strip<'_, '_, '_>) {
+pub(crate) unsafe fn run<V: Lanes, const R: usize, const W: bool>(
+    pass: &Pass<'_>,
+    strip: &mut Strip<'_, '_, '_>,
+) {
     let (rows, stride, width) = (strip.planes.rows, 1 << pass.layer, strip.width);
     for block in (0..rows).step_by(R * stride) {
-        let twists = [pass.inverse, pass.forward, pass.then_inverse]
-            .map(|offset| offset.map(|offset| Twists::new::<V>(offset + block, pass.layer)));
+        let mut twists = [None; STEPS_MAX];
+        for (twists, step) in twists.iter_mut().zip(&pass.steps) {
+            if let Some(Step::Inverse { offset, .. } | Step::Forward { offset, .. }) = step {
+                *twists = Some(Twists::new::<V>(offset + block, pass.layer));
+            }
+        }
         for first in block..block + stride {
-            if let Some(group) = group::<V, R>(pass, strip, first, &twists) {
+            if let Some(group) = group::<V, R>(pass, strip, first) {
                 // SAFETY: each pointer of the group is to a row of `width` bytes that the strip borrows; sources are
                 // not written, and a row of the planes is read before it is written, column by column.
-                unsafe { columns::<V, R>(&group, width) };
+                unsafe { columns::<V, R, W>(pass, &group, &twists, width) };
             }
         }
     }
@@ -193,21 +192,16 @@ pub(crate) unsafe fn run<V: Lanes, const R: usize>(pass: &Pass<'_>, strip: &mut 
 
 /// The group of rows from `first` on, or nothing if none of its results is wanted.
 #[inline(always)]
-fn group<'t, V: Lanes, const R: usize>(
+fn group<V: Lanes, const R: usize>(
     pass: &Pass<'_>,
     strip: &mut Strip<'_, '_, '_>,
     first: usize,
-    twists: &'t [Option<Twists<V::Table, R>>; 3],
-) -> Option<Group<'t, V::Table, R>> {
+) -> Option<Group<V::Table, R>> {
     let mut group = Group {
         from: [strip.zeros(); R],
-        inverse: twists[0].as_ref(),
-        sum: pass.with_sum.then_some([strip.zeros(); R]),
-        forward: twists[1].as_ref(),
-        weights: None,
-        turn: None,
-        then_inverse: twists[2].as_ref(),
+        sum: [strip.zeros(); R],
         to: [strip.nowhere(); R],
+        mix: [[Factor::new::<V>(0); 2]; R],
     };
     let mut is_wanted = false;
     for i in 0..R {
@@ -219,24 +213,13 @@ fn group<'t, V: Lanes, const R: usize>(
         if let Some(source) = strip.source(pass.from, row) {
             group.from[i] = source;
         }
-        if let Some(sum) = &mut group.sum {
-            sum[i] = strip.source(Place::Sum, row).unwrap_or(sum[i]);
+        group.sum[i] = strip.source(Place::Sum, row).unwrap_or(group.sum[i]);
+        for step in pass.steps.iter().flatten() {
+            if let Step::Mix(factors) = step {
+                let [own, other] = factors[row];
+                group.mix[i] = [Factor::new::<V>(own), Factor::new::<V>(other)];
+            }
         }
-    }
-    if let Some(weights) = pass.weights {
-        let mut factors = [Factor::new::<V>(0); R];
-        for (i, factor) in factors.iter_mut().enumerate() {
-            *factor = Factor::new::<V>(weights[first + (i << pass.layer)]);
-        }
-        group.weights = Some(factors);
-    }
-    if let Some(turn) = pass.turn {
-        let mut factors = [[Factor::new::<V>(0); 2]; R];
-        for (i, factor) in factors.iter_mut().enumerate() {
-            let [own, other] = turn[first + (i << pass.layer)];
-            *factor = [Factor::new::<V>(own), Factor::new::<V>(other)];
-        }
-        group.turn = Some(factors);
     }
     is_wanted.then_some(group)
 }
@@ -244,60 +227,60 @@ fn group<'t, V: Lanes, const R: usize>(
 /// # Safety
 /// The processor has the instructions of `V`; `width` bytes may be read and written at each pointer.
 #[inline(always)]
-unsafe fn columns<V: Lanes, const R: usize>(group: &Group<'_, V::Table, R>, width: usize) {
+unsafe fn columns<V: Lanes, const R: usize, const W: bool>(
+    pass: &Pass<'_>,
+    group: &Group<V::Table, R>,
+    twists: &[Option<Twists<V::Table, R>>; STEPS_MAX],
+    width: usize,
+) {
     for at in (0..width).step_by(V::BYTES) {
         // SAFETY: as the caller promises; `V::BYTES` divides BLOCK, and BLOCK divides `width`.
         unsafe {
             let mut rows = [V::zero(); R];
-            for i in 0..R {
+            unrolled!(i in R, {
                 rows[i] = V::load(group.from[i].add(at));
-            }
-            if let Some(twists) = group.inverse {
-                inverse::<V, R, 0>(&mut rows, twists);
-            }
-            if let Some(sum) = &group.sum {
-                for i in 0..R {
-                    rows[i] = rows[i].add(V::load(sum[i].add(at)));
-                }
-            }
-            if let Some(turn) = &group.turn {
-                turned::<V, R>(&mut rows, group, turn);
-            } else {
-                if let Some(twists) = group.forward {
-                    forward::<V, R, 0>(&mut rows, twists);
-                }
-                if let Some(weights) = &group.weights {
-                    for i in 0..R {
-                        rows[i] = mul_wide(rows[i], weights[i]);
+            });
+            for (step, twists) in pass.steps.iter().zip(twists) {
+                match (step, twists) {
+                    (Some(Step::Inverse { whole, .. }), Some(twists)) => {
+                        if *whole {
+                            inverse_lowest::<V, R, W>(&mut rows, twists);
+                        }
+                        inverse_above::<V, R, W>(&mut rows, twists);
                     }
-                }
-                if let Some(twists) = group.then_inverse {
-                    inverse::<V, R, 0>(&mut rows, twists);
+                    (Some(Step::Forward { whole, .. }), Some(twists)) => {
+                        forward_above::<V, R, W>(&mut rows, twists);
+                        if *whole {
+                            forward_lowest::<V, R, W>(&mut rows, twists);
+                        }
+                    }
+                    (Some(Step::Add), _) => {
+                        unrolled!(i in R, {
+                            rows[i] = rows[i].add(V::load(group.sum[i].add(at)));
+                        });
+                    }
+                    (Some(Step::Mix(_)), _) => mix::<V, R, W>(&mut rows, &group.mix),
+                    _ => break,
                 }
             }
-            for i in 0..R {
+            unrolled!(i in R, {
                 rows[i].store(group.to[i].add(at));
-            }
+            });
         }
     }
 }
 
-/// The way down to the lowest layer and up again.
 #[inline(always)]
-fn turned<V: Lanes, const R: usize>(
-    rows: &mut [V; R],
-    group: &Group<'_, V::Table, R>,
-    turn: &[[Factor<V::Table>; 2]; R],
-) {
-    if let Some(twists) = group.forward {
-        forward::<V, R, 1>(rows, twists);
-    }
-    for i in (0..R).step_by(2) {
-        let [low, high] = [rows[i], rows[i + 1]];
-        rows[i] = mul_wide(low, turn[i][0]).add(mul_wide(high, turn[i][1]));
-        rows[i + 1] = mul_wide(high, turn[i + 1][0]).add(mul_wide(low, turn[i + 1][1]));
-    }
-    if let Some(twists) = group.then_inverse {
-        inverse::<V, R, 1>(rows, twists);
-    }
+fn mix<V: Lanes, const R: usize, const W: bool>(rows: &mut [V; R], factors: &[[Factor<V::Table>; 2]; R]) {
+    unrolled!(pair in R / 2, {
+        let [low, high] = [rows[2 * pair], rows[2 * pair + 1]];
+        let [of_low, of_high] = [factors[2 * pair], factors[2 * pair + 1]];
+        if W {
+            rows[2 * pair] = mul_wide(low, of_low[0]).add(mul_wide(high, of_low[1]));
+            rows[2 * pair + 1] = mul_wide(high, of_high[0]).add(mul_wide(low, of_high[1]));
+        } else {
+            rows[2 * pair] = low.mul(of_low[0].low).add(high.mul(of_low[1].low));
+            rows[2 * pair + 1] = high.mul(of_high[0].low).add(low.mul(of_high[1].low));
+        }
+    });
 }

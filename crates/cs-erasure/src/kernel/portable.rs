@@ -39,13 +39,13 @@ impl Lanes for Portable {
         self
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn mul(mut self, by: Self::Table) -> Self {
         self.0.iter_mut().for_each(|x| *x = by.product(*x));
         self
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn fold(mut self) -> Self {
         for pair in self.0.chunks_exact_mut(2) {
             let [low, high] = [pair[0], pair[1]];

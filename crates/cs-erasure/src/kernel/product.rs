@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::lanes::{Factor, Lanes};
+use super::lanes::{Factor, Lanes, unrolled};
 
 /// `targets[i] = sum over j of factors[i * sources.len() + j] * sources[j]`.
 #[derive(Debug)]
@@ -106,35 +106,35 @@ unsafe fn columns<V: Lanes, const N: usize>(
         unsafe {
             let mut sums = [V::zero(); N];
             if keep {
-                for i in 0..N {
+                unrolled!(i in N, {
                     sums[i] = V::load(to[i].add(at));
-                }
+                });
             }
             for (source, factors) in sources.iter().zip(factors.chunks_exact(N)) {
                 let x = V::load(source.as_ptr().add(at));
                 match kind {
                     Kind::Sum => {
-                        for i in 0..N {
+                        unrolled!(i in N, {
                             sums[i] = sums[i].add(x);
-                        }
+                        });
                     }
                     Kind::Narrow => {
-                        for i in 0..N {
+                        unrolled!(i in N, {
                             sums[i] = sums[i].add(x.mul(factors[i].low));
-                        }
+                        });
                     }
                     Kind::Wide => {
                         let folded = x.fold();
-                        for i in 0..N {
+                        unrolled!(i in N, {
                             let product = x.mul(factors[i].low).add(folded.mul(factors[i].high));
                             sums[i] = sums[i].add(product);
-                        }
+                        });
                     }
                 }
             }
-            for i in 0..N {
+            unrolled!(i in N, {
                 sums[i].store(to[i].add(at));
-            }
+            });
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Registers of x86-64: products by table look-up (SSSE3, AVX2, AVX-512) or by bit matrices (GFNI).
+//! Registers of x86-64: products by table look-up (SSSE3, AVX2) or by bit matrices (GFNI, with AVX2 and AVX-512).
 
 use core::arch::x86_64::*;
 
@@ -157,77 +157,13 @@ impl Lanes for Avx2<true> {
     }
 }
 
-/// 64 bytes; `GFNI` chooses between the two ways to multiply.
+/// 64 bytes, multiplied by GFNI.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Avx512<const GFNI: bool>(__m512i);
+pub(crate) struct Avx512(__m512i);
 
-macro_rules! avx512_loads_and_sums {
-    () => {
-        const BYTES: usize = 64;
-
-        #[inline(always)]
-        unsafe fn zero() -> Self {
-            // SAFETY: as the caller promises.
-            Self(unsafe { _mm512_setzero_si512() })
-        }
-
-        #[inline(always)]
-        unsafe fn load(from: *const u8) -> Self {
-            // SAFETY: as the caller promises; the instruction wants no alignment.
-            Self(unsafe { _mm512_loadu_si512(from.cast()) })
-        }
-
-        #[inline(always)]
-        unsafe fn store(self, to: *mut u8) {
-            // SAFETY: as the caller promises; the instruction wants no alignment.
-            unsafe { _mm512_storeu_si512(to.cast(), self.0) }
-        }
-
-        #[inline(always)]
-        fn add(self, other: Self) -> Self {
-            // SAFETY: a value exists, so its instructions do.
-            Self(unsafe { _mm512_xor_si512(self.0, other.0) })
-        }
-
-        #[inline(always)]
-        fn fold(self) -> Self {
-            // SAFETY: a value exists, so its instructions do; SWAP has 16 bytes.
-            unsafe {
-                let swap = _mm512_broadcast_i32x4(_mm_loadu_si128(SWAP.as_ptr().cast()));
-                let swapped = Self(_mm512_shuffle_epi8(self.0, swap));
-                let lows = swapped.mul(Self::table(STEP)).0;
-                Self(_mm512_mask_blend_epi8(LOW_BITS, self.add(swapped).0, lows))
-            }
-        }
-    };
-}
-
-impl Lanes for Avx512<false> {
-    type Table = &'static Nibbles;
-    avx512_loads_and_sums!();
-
-    #[inline(always)]
-    fn table(c: u8) -> Self::Table {
-        &NIBBLES[usize::from(c)]
-    }
-
-    #[inline(always)]
-    fn mul(self, by: Self::Table) -> Self {
-        // SAFETY: a value exists, so its instructions do; each table is 16 bytes, aligned to 16.
-        unsafe {
-            let mask = _mm512_set1_epi8(15);
-            let low = _mm512_broadcast_i32x4(_mm_load_si128(by.low().cast()));
-            let high = _mm512_broadcast_i32x4(_mm_load_si128(by.high().cast()));
-            let nibble = _mm512_and_si512(_mm512_srli_epi64::<4>(self.0), mask);
-            let low = _mm512_shuffle_epi8(low, _mm512_and_si512(self.0, mask));
-            Self(_mm512_xor_si512(low, _mm512_shuffle_epi8(high, nibble)))
-        }
-    }
-}
-
-impl Lanes for Avx512<true> {
+impl Lanes for Avx512 {
+    const BYTES: usize = 64;
     type Table = u64;
-    avx512_loads_and_sums!();
 
     #[inline(always)]
     fn table(c: u8) -> Self::Table {
@@ -235,8 +171,43 @@ impl Lanes for Avx512<true> {
     }
 
     #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY: as the caller promises.
+        Self(unsafe { _mm512_setzero_si512() })
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> Self {
+        // SAFETY: as the caller promises; the instruction wants no alignment.
+        Self(unsafe { _mm512_loadu_si512(from.cast()) })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut u8) {
+        // SAFETY: as the caller promises; the instruction wants no alignment.
+        unsafe { _mm512_storeu_si512(to.cast(), self.0) }
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        // SAFETY: a value exists, so its instructions do.
+        Self(unsafe { _mm512_xor_si512(self.0, other.0) })
+    }
+
+    #[inline(always)]
     fn mul(self, by: Self::Table) -> Self {
         // SAFETY: a value exists, so its instructions do.
         Self(unsafe { _mm512_gf2p8affine_epi64_epi8::<0>(self.0, _mm512_set1_epi64(by.cast_signed())) })
+    }
+
+    #[inline(always)]
+    fn fold(self) -> Self {
+        // SAFETY: a value exists, so its instructions do; SWAP has 16 bytes.
+        unsafe {
+            let swap = _mm512_broadcast_i32x4(_mm_loadu_si128(SWAP.as_ptr().cast()));
+            let swapped = Self(_mm512_shuffle_epi8(self.0, swap));
+            let lows = swapped.mul(Self::table(STEP)).0;
+            Self(_mm512_mask_blend_epi8(LOW_BITS, self.add(swapped).0, lows))
+        }
     }
 }
