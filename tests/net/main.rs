@@ -4,6 +4,7 @@ mod bad;
 mod chaos;
 mod disk;
 mod lab;
+mod lan;
 mod proxy;
 mod secrecy;
 mod sync;

@@ -9,7 +9,7 @@ use cs_dht::Contact;
 use cs_identity::NodeId;
 use cs_store::{DirDisk, OnDamage, OpenOptions, Recovery, Store, StoreError};
 use cs_transport::net::{self, BindError, Endpoint, EndpointConfig, Events, RpcToken};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::api::{Problem, ProblemCode, Reply, Request};
@@ -122,8 +122,7 @@ pub struct Driver {
     tokens: BTreeMap<u64, RpcToken>,
     answers: BTreeMap<CommandId, oneshot::Sender<Result<Reply, Problem>>>,
     waiting_reads: BTreeMap<NodeId, VecDeque<(cs_identity::SpaceId, FolderCommand)>>,
-    /// Where the codes to announce on the local network go.
-    lan: Option<watch::Sender<Vec<[u8; 8]>>>,
+    lan: Option<lan::Link>,
     next: u64,
     stopping: bool,
     log: Box<dyn FnMut(&Event) + Send>,
@@ -190,12 +189,9 @@ impl Driver {
         let (inbox_sender, inbox) = mpsc::unbounded_channel();
         let handle = Handle { asked: asked_sender, id: core.id() };
         let lan = options.lan.then(|| {
-            let (codes, announced) = watch::channel(Vec::new());
             let heard = inbox_sender.clone();
-            tokio::spawn(lan::run(core.id(), lan::port(&endpoint), announced, move |peer| {
-                heard.send(Arrived::Lan(peer)).is_ok()
-            }));
-            codes
+            let tell = move |peer| heard.send(Arrived::Lan(peer)).is_ok();
+            lan::spawn(core.id(), lan::port(&endpoint), tell)
         });
         let driver = Self {
             core,
@@ -366,8 +362,12 @@ impl Driver {
             }
             Output::Announce { codes } => {
                 if let Some(lan) = &self.lan {
-                    // Only a task that has ended does not listen.
-                    let _ = lan.send(codes);
+                    lan.announce(codes);
+                }
+            }
+            Output::SearchLan => {
+                if let Some(lan) = &self.lan {
+                    lan.search();
                 }
             }
             Output::OpenFolder { space, dir, chunk_key, create } => {

@@ -1,10 +1,11 @@
 //! Peers on the local network: announces this node with its open codes, and tells of the others.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use cs_identity::NodeId;
 use cs_transport::net::{Endpoint, LanDiscovery, LanEvent};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Open codes that fit into one announcement.
 const MAX_CODES: usize = 12;
@@ -24,33 +25,67 @@ pub(crate) fn port(endpoint: &Endpoint) -> Option<u16> {
     endpoint.local_addrs().iter().find(|a| !a.ip().is_loopback()).map(SocketAddr::port)
 }
 
-/// Runs until `tell` says that nobody listens. Without mDNS on this machine it ends at once: peers are found otherwise.
-pub(crate) async fn run(
+/// What the node tells the task that [`spawn`] began. The task ends with it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    codes: watch::Sender<Vec<[u8; 8]>>,
+    search: Arc<Notify>,
+}
+
+impl Link {
+    /// Announces these codes from now on.
+    pub(crate) fn announce(&self, codes: Vec<[u8; 8]>) {
+        // Only a task that has ended does not listen.
+        let _ = self.codes.send(codes);
+    }
+
+    /// Asks the network who is there.
+    pub(crate) fn search(&self) {
+        self.search.notify_one();
+    }
+}
+
+/// Begins to announce and to listen. Without mDNS on this machine the task ends at once: peers are found otherwise.
+pub(crate) fn spawn(
+    me: NodeId,
+    port: Option<u16>,
+    tell: impl Fn(Heard) -> bool + Send + Sync + 'static,
+) -> Link {
+    let (codes, announced) = watch::channel(Vec::new());
+    let search = Arc::new(Notify::new());
+    tokio::spawn(run(me, port, announced, Arc::clone(&search), tell));
+    Link { codes, search }
+}
+
+/// Runs until `tell` says that nobody listens.
+async fn run(
     me: NodeId,
     port: Option<u16>,
     mut codes: watch::Receiver<Vec<[u8; 8]>>,
-    tell: impl Fn(Heard) -> bool + Send + 'static,
+    search: Arc<Notify>,
+    tell: impl Fn(Heard) -> bool + Send + Sync + 'static,
 ) {
+    let text = |codes: &[[u8; 8]]| codes.iter().take(MAX_CODES).map(hex).collect::<String>();
+    let first = text(&codes.borrow_and_update());
+    let Ok(mut lan) = LanDiscovery::start(me, port, &[(TEXT, &first)]) else { return };
     loop {
-        let text: String = codes.borrow_and_update().iter().take(MAX_CODES).map(hex).collect();
-        let Ok(mut lan) = LanDiscovery::start(me, port, &[(TEXT, &text)]) else { return };
-        loop {
-            tokio::select! {
-                event = lan.recv() => match event {
-                    Some(LanEvent::Found { peer, addrs, txt }) => {
-                        let codes = txt.get(TEXT).map(|text| unhex(text)).unwrap_or_default();
-                        if !tell(Heard { peer, addrs, codes }) {
-                            return;
-                        }
+        tokio::select! {
+            event = lan.recv() => match event {
+                Some(LanEvent::Found { peer, addrs, txt }) => {
+                    let codes = txt.get(TEXT).map(|text| unhex(text)).unwrap_or_default();
+                    if !tell(Heard { peer, addrs, codes }) {
+                        return;
                     }
-                    Some(LanEvent::Lost { .. }) => {}
-                    None => return,
-                },
-                changed = codes.changed() => match changed {
-                    // The announcement is made anew, and everybody is heard again.
-                    Ok(()) => break,
-                    Err(_) => return,
-                },
+                }
+                Some(LanEvent::Lost { .. }) => {}
+                None => return,
+            },
+            () = search.notified() => lan.search(),
+            changed = codes.changed() => {
+                let text = text(&codes.borrow_and_update());
+                if changed.is_err() || lan.announce(&[(TEXT, &text)]).is_err() {
+                    return;
+                }
             }
         }
     }

@@ -4,12 +4,14 @@
 mod binary;
 mod http;
 mod node;
+mod skip;
 mod tree;
 mod usage;
 
 pub use binary::cosync;
 pub use http::{Answer, call};
 pub use node::{Node, Setup};
+pub use skip::skipped;
 pub use tree::{Difference, compare, fill};
 pub use usage::{Usage, usage};
 

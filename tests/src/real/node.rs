@@ -22,12 +22,19 @@ const STOP_LIMIT: Duration = Duration::from_secs(20);
 pub struct Setup {
     home: PathBuf,
     options: Vec<String>,
+    namespace: Option<String>,
 }
 
 impl Setup {
     /// A node on any free port of loopback, that looks for nobody on the local network.
     pub fn new(home: impl Into<PathBuf>) -> Self {
-        Self { home: home.into(), options: vec!["--no-lan".into(), "--listen".into(), "127.0.0.1:0".into()] }
+        let options = vec!["--no-lan".into(), "--listen".into(), "127.0.0.1:0".into()];
+        Self { home: home.into(), options, namespace: None }
+    }
+
+    /// A node in a network namespace, as a user starts it: on every address, and looking at the local network.
+    pub fn within(namespace: &str, home: impl Into<PathBuf>) -> Self {
+        Self { home: home.into(), options: Vec::new(), namespace: Some(namespace.to_owned()) }
     }
 
     /// The same with further options.
@@ -44,7 +51,14 @@ impl Setup {
 
     /// A command on this state directory that may start a node.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(cosync());
+        let mut command = match &self.namespace {
+            None => Command::new(cosync()),
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(cosync());
+                command
+            }
+        };
         command.env_remove("COSYNC_HOME").arg("--home").arg(&self.home);
         command.args(arguments).args(&self.options).stdin(Stdio::null());
         command

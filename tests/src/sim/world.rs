@@ -347,7 +347,7 @@ impl World {
             Output::Rpc { rpc, to, addr, bytes } => self.rpc(node, rpc, to, addr, bytes),
             Output::RpcReply { token, bytes } => self.rpc_reply(node, token, bytes),
             // Machines are on different networks.
-            Output::Announce { .. } => {}
+            Output::Announce { .. } | Output::SearchLan => {}
             Output::OpenFolder { space, dir, chunk_key, create } => {
                 self.open_folder(node, space, &dir, chunk_key, create);
             }

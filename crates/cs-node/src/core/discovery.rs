@@ -244,6 +244,9 @@ impl Discovery {
         if self.codes_at.is_some_and(|at| at <= host.now) {
             let wanted = !offered.is_empty() || !sought.is_empty();
             self.codes_at = wanted.then_some(host.now + CODE_INTERVAL);
+            if !sought.is_empty() {
+                host.push(Output::SearchLan);
+            }
             if wanted && !self.dht.contacts().is_empty() {
                 self.meet(host, offered, sought);
             }

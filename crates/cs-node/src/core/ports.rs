@@ -157,6 +157,8 @@ pub enum Output {
         /// Beginnings of the places where they are met, all of them.
         codes: Vec<[u8; 8]>,
     },
+    /// Ask the local network who is there, now.
+    SearchLan,
     /// Open a folder for a space; ends in `FolderEvent::Opened` or `FolderEvent::Failed`.
     OpenFolder {
         /// The space.

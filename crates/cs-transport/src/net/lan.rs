@@ -21,8 +21,8 @@ const TEXT_BYTES_MAX: usize = 255;
 /// Announces this node on every interface and listens for others, until it is dropped. Runs a thread of its own.
 pub struct LanDiscovery {
     daemon: ServiceDaemon,
-    /// The announcement's full name, if there is one.
-    announced: Option<String>,
+    /// The announced port, and the announcement's full name.
+    announced: Option<(u16, String)>,
     events: mdns_sd::Receiver<ServiceEvent>,
     me: NodeId,
 }
@@ -65,15 +65,12 @@ impl LanDiscovery {
     /// # Errors
     /// [`LanError`].
     pub fn start(me: NodeId, port: Option<u16>, txt: &[(&str, &str)]) -> Result<Self, LanError> {
-        let texts_fit = txt.iter().all(|(key, value)| key.len() + value.len() < TEXT_BYTES_MAX);
-        if !texts_fit || txt.len() > TEXTS_MAX {
-            return Err(LanError::Malformed);
-        }
+        check(txt)?;
         let daemon = ServiceDaemon::new().map_err(|_| LanError::Unavailable)?;
         let events = daemon.browse(SERVICE).map_err(|_| LanError::Unavailable)?;
         let mut discovery = Self { daemon, announced: None, events, me };
         if let Some(port) = port {
-            discovery.announce(port, txt)?;
+            discovery.register(port, txt)?;
         }
         Ok(discovery)
     }
@@ -94,7 +91,31 @@ impl LanDiscovery {
         }
     }
 
-    fn announce(&mut self, port: u16, txt: &[(&str, &str)]) -> Result<(), LanError> {
+    /// Asks the network at once who is there, and hears again of everybody who was heard before. Unasked, the questions
+    /// come ever more rarely, since most people announce themselves; but an announcement can be lost.
+    pub fn search(&mut self) {
+        // A daemon that has ended shows in `recv`.
+        if let Ok(events) = self.daemon.browse(SERVICE) {
+            self.events = events;
+        }
+    }
+
+    /// Announces other texts from now on, at the same port; does nothing without one.
+    ///
+    /// The announcement is replaced, not begun anew: a second one of the same name would be taken for another machine's, and
+    /// give way to the first.
+    ///
+    /// # Errors
+    /// [`LanError`]; the old announcement stands.
+    pub fn announce(&mut self, txt: &[(&str, &str)]) -> Result<(), LanError> {
+        check(txt)?;
+        match self.announced {
+            Some((port, _)) => self.register(port, txt),
+            None => Ok(()),
+        }
+    }
+
+    fn register(&mut self, port: u16, txt: &[(&str, &str)]) -> Result<(), LanError> {
         let name = self.me.to_string();
         // Each node is a host of its own, so that several on one machine do not answer for each other.
         let host = format!("{name}.local.");
@@ -102,7 +123,7 @@ impl LanDiscovery {
         let info = info.enable_addr_auto();
         let full_name = info.get_fullname().to_owned();
         self.daemon.register(info).map_err(|_| LanError::Unavailable)?;
-        self.announced = Some(full_name);
+        self.announced = Some((port, full_name));
         Ok(())
     }
 
@@ -124,7 +145,7 @@ impl LanDiscovery {
 impl Drop for LanDiscovery {
     fn drop(&mut self) {
         // Both are requests to the daemon's thread, which then ends; there is nobody to tell if they fail.
-        if let Some(full_name) = &self.announced {
+        if let Some((_, full_name)) = &self.announced {
             let _ = self.daemon.unregister(full_name);
         }
         let _ = self.daemon.shutdown();
@@ -135,6 +156,11 @@ impl core::fmt::Debug for LanDiscovery {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("LanDiscovery").field("announced", &self.announced).finish_non_exhaustive()
     }
+}
+
+fn check(txt: &[(&str, &str)]) -> Result<(), LanError> {
+    let is_short = |(key, value): &(&str, &str)| key.len() + value.len() < TEXT_BYTES_MAX;
+    if txt.len() <= TEXTS_MAX && txt.iter().all(is_short) { Ok(()) } else { Err(LanError::Malformed) }
 }
 
 fn node_of(full_name: &str) -> Option<NodeId> {
