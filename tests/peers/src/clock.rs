@@ -8,10 +8,7 @@ use std::time::Duration;
 ///
 /// If the system has no such clock; Linux and macOS have.
 pub fn cpu_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer is to a live, writable timespec, and the clock is one that POSIX names.
-    let answer = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-    assert_eq!(answer, 0, "no clock of the thread's CPU time");
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(
         u64::try_from(time.tv_sec).expect("time since the thread began"),
         u32::try_from(time.tv_nsec).expect("below a second"),
