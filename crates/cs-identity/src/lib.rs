@@ -18,6 +18,7 @@ pub mod person;
 mod secret_key;
 mod signature;
 mod signed;
+pub mod trust;
 pub mod wire;
 
 pub use area::{Area, AreaError, Rights, TIME_END_MS};

@@ -1,9 +1,12 @@
 //! Which statements are accepted: decided by their past alone (rule ID-12).
 
+use alloc::vec::Vec;
+
 use thiserror::Error;
 
 use super::action::{Action, Frontier, Grant, Mark};
 use super::history::{At, Candidate, Past, View};
+use super::policy::Grantors;
 use super::standing::Standing;
 use crate::area::Rights;
 use crate::id::OpId;
@@ -13,6 +16,10 @@ use crate::path::BlindPath;
 /// Cuts of one grant that a statement's past may hold before another is refused: one ends a grant, a few adjust the
 /// frontier, and each costs every later verdict under it.
 pub const MAX_CUTS_OF_A_GRANT: usize = 64;
+
+/// Policies of one prefix that a statement's past may hold before another is refused, since every grant below is judged by
+/// them.
+pub const MAX_POLICIES_OF_A_PREFIX: usize = 1024;
 
 /// Why a statement is refused, by everyone and for ever, since only its past decides. Nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Error)]
@@ -51,6 +58,12 @@ pub enum StatementFault {
     /// A mark in the frontier is not a statement of that author in the past.
     #[error("the frontier names what its author had not seen")]
     BadFrontier,
+    /// A policy lets others grant here, and not its author.
+    #[error("a policy keeps its author from granting here")]
+    PolicyForbids,
+    /// The past holds [`MAX_POLICIES_OF_A_PREFIX`] policies of this prefix.
+    #[error("too many policies of one prefix")]
+    TooManyPolicies,
     /// The past holds [`MAX_CUTS_OF_A_GRANT`] cuts of this grant.
     #[error("too many cuts of one grant")]
     TooManyCuts,
@@ -75,11 +88,21 @@ impl Standing {
             Action::Epoch { .. } => (Rights::MANAGE, Some(&BlindPath::root())),
             Action::Extension { .. } => (Rights::NONE, None),
         };
-        if self.may_say(past, &author, right, prefix, statement.unix_ms) {
-            Ok(())
-        } else {
-            Err(StatementFault::NoAuthority)
+        if !self.may_say(past, &author, right, prefix, statement.unix_ms) {
+            return Err(StatementFault::NoAuthority);
         }
+        match &statement.value().action {
+            Action::Policy { prefix, .. } if self.is_full_of_policies(past, prefix) => {
+                Err(StatementFault::TooManyPolicies)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn is_full_of_policies(&self, past: &Past, prefix: &BlindPath) -> bool {
+        let policies = self.policies.get(prefix).map_or(&[][..], Vec::as_slice);
+        let seen = policies.iter().filter(|(at, _)| past.contains(self.history.entry(*at).position));
+        seen.count() >= MAX_POLICIES_OF_A_PREFIX
     }
 
     fn judge_grant(&self, candidate: &Candidate) -> Result<(), StatementFault> {
@@ -96,7 +119,19 @@ impl Standing {
         };
         let (at, parent) = self.grant_in(past, &parent_id).ok_or(StatementFault::NoSuchGrant)?;
         check_link(&statement.author, statement.unix_ms, &parent, &grant)?;
-        if self.may_use(View::Past(past), at) { Ok(()) } else { Err(StatementFault::Revoked) }
+        if !self.may_use(View::Past(past), at) {
+            return Err(StatementFault::Revoked);
+        }
+        let (author, prefix) = (statement.author, grant.area.prefix());
+        let permitted = match self.grantors(past, prefix) {
+            _ if self.root() == Some(author) => true,
+            Grantors::Holders => true,
+            Grantors::Managers => {
+                self.may_say(past, &author, Rights::MANAGE, Some(prefix), statement.unix_ms)
+            }
+            Grantors::Root => false,
+        };
+        if permitted { Ok(()) } else { Err(StatementFault::PolicyForbids) }
     }
 
     fn judge_cut(

@@ -21,10 +21,19 @@ pub enum CredentialFault {
     /// A statement after it is not a grant.
     #[error("the chain holds something that is not a grant")]
     NotAGrant,
+    /// A link claims to be from later than now, by more than clocks differ.
+    #[error("a link of the chain is dated in the future")]
+    FromTheFuture,
+    /// The chain is another's than the key's that was to show it.
+    #[error("the chain belongs to someone else")]
+    NotHolder,
     /// A link does not follow from what comes before it.
     #[error("a link of the chain does not hold: {0}")]
     BrokenLink(StatementFault),
 }
+
+/// How far a link's claimed time may be ahead of the verifier's clock, in milliseconds: what clocks of people differ by.
+const MAX_AHEAD_MS: u64 = 5 * 60 * 1000;
 
 /// What a chain from [`super::ControlGraph::credentials`] gives `holder` at `path`, for who knows nothing else of the
 /// space. Revocations do not show in a chain: members ask [`super::ControlGraph::rights`] instead.
@@ -49,6 +58,9 @@ pub fn check_credentials(
     for link in links {
         let grant = link.value().action.as_grant().ok_or(CredentialFault::NotAGrant)?;
         check_place(space, genesis, &grants, link, &grant).map_err(CredentialFault::BrokenLink)?;
+        if link.unix_ms > unix_ms.saturating_add(MAX_AHEAD_MS) {
+            return Err(CredentialFault::FromTheFuture);
+        }
         if grant.holder == *holder && grant.area.covers(path, unix_ms) {
             rights = rights | grant.rights;
         }

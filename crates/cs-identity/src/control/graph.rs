@@ -7,6 +7,7 @@ use super::acceptance::StatementFault;
 use super::action::{Action, DataFrontier, Frontier, Mark};
 use super::buffer::Buffer;
 use super::history::{At, Candidate};
+use super::policy::Policy;
 use super::standing::Standing;
 use super::statement::{Draft, MAX_HEADS, Statement};
 use super::verdict::{OpFacts, Reason, Verdict};
@@ -15,6 +16,7 @@ use crate::id::{OpId, SpaceId};
 use crate::node_id::NodeId;
 use crate::path::BlindPath;
 use crate::signed::Signed;
+use crate::wire;
 
 /// Statements that a space may have; compaction of control graphs is a later version's.
 pub const MAX_STATEMENTS: usize = 65_536;
@@ -335,6 +337,20 @@ impl ControlGraph {
             .collect();
         policies.sort_by(|(a, _), (b, _)| a.cmp(b));
         policies.into_iter().map(|((_, _, id), statement)| (id, statement))
+    }
+
+    /// What the policies that count say of a path: the last of each prefix around it, the deeper before the outer (rule
+    /// ID-30).
+    pub fn policy_at(&self, path: &BlindPath) -> Policy {
+        let mut last: BTreeMap<&BlindPath, Policy> = BTreeMap::new();
+        for (_, statement) in self.policies() {
+            if let Action::Policy { prefix, body } = &statement.value().action
+                && prefix.is_prefix_of(path)
+            {
+                last.insert(prefix, wire::whole(body, Policy::decode).unwrap_or_default());
+            }
+        }
+        last.into_values().fold(Policy::default(), |outer, policy| policy.within(&outer))
     }
 
     /// Statements under MANAGE that stand after all cuts and forks, with what `pick` makes of them.

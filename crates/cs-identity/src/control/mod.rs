@@ -9,24 +9,30 @@ mod acceptance;
 mod action;
 mod author_log;
 mod buffer;
+mod chain;
 mod credential;
 mod graph;
 mod history;
+mod policy;
+mod presentation;
 mod reference;
 mod standing;
 mod statement;
 mod verdict;
 mod worth;
 
-pub use acceptance::{MAX_CUTS_OF_A_GRANT, StatementFault};
+pub use acceptance::{MAX_CUTS_OF_A_GRANT, MAX_POLICIES_OF_A_PREFIX, StatementFault};
 pub use action::{
     Action, DataFrontier, DocumentId, Frontier, Grant, MAX_BOX_BYTES, MAX_BOXES, MAX_FRONTIER_AUTHORS,
     MAX_FRONTIER_DOCUMENTS, MAX_OPAQUE_BYTES, Mark,
 };
 pub(crate) use action::{ascending, take_op_id};
 pub use author_log::AuthorLog;
+pub use chain::{Chain, ChainFault, MAX_LINKS};
 pub use credential::{CredentialFault, check_credentials};
 pub use graph::{ControlGraph, Holding, InsertError, Inserted, MAX_STATEMENTS};
+pub use policy::{Grantors, Policy, Redundancy};
+pub use presentation::Presentation;
 pub use reference::authorise;
 pub use statement::{Draft, DraftError, MAX_HEADS, MAX_STATEMENT_BYTES, Statement};
 pub use verdict::{OpFacts, Reason, Verdict};

@@ -3,9 +3,10 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use super::acceptance::{MAX_CUTS_OF_A_GRANT, check_link};
+use super::acceptance::{MAX_CUTS_OF_A_GRANT, MAX_POLICIES_OF_A_PREFIX, check_link};
 use super::action::{Action, DataFrontier, Frontier, Grant, Mark};
 use super::graph::check_log;
+use super::policy::{Grantors, grantors_of};
 use super::statement::Statement;
 use super::verdict::{OpFacts, Reason, Verdict};
 use crate::area::Rights;
@@ -111,6 +112,7 @@ impl<'a> Model<'a> {
                     .zip(grant)
                     .is_some_and(|(above, grant)| check_link(&author, unix_ms, &above, &grant).is_ok())
                     && self.is_usable(past, *parent)
+                    && grant.is_some_and(|grant| self.permits(past, author, unix_ms, grant.area.prefix()))
             }
             Action::Cut { grant, frontier, .. } => {
                 past.contains(grant)
@@ -121,10 +123,36 @@ impl<'a> Model<'a> {
             Action::Endorse { .. } => self.may_say(past, author, Rights::WRITE, None, unix_ms),
             Action::Policy { prefix, .. } => {
                 self.may_say(past, author, Rights::MANAGE, Some(prefix), unix_ms)
+                    && self.policies(past).iter().filter(|(_, at, _)| *at == prefix).count()
+                        < MAX_POLICIES_OF_A_PREFIX
             }
             Action::Epoch { .. } => self.may_say(past, author, Rights::MANAGE, Some(&root), unix_ms),
             Action::Extension { .. } => self.may_say(past, author, Rights::NONE, None, unix_ms),
         }
+    }
+
+    /// The policies in a past, with the prefix of each and whom it lets grant.
+    fn policies(&self, past: &Ids) -> Vec<(OpId, &BlindPath, Option<Grantors>)> {
+        let policy = |id: &OpId| match &self.accepted[id].value().action {
+            Action::Policy { prefix, body } => Some((*id, prefix, grantors_of(body))),
+            _ => None,
+        };
+        past.iter().filter_map(policy).collect()
+    }
+
+    /// Whether all policies around a prefix that no later one of the same prefix replaced let the author grant there.
+    fn permits(&self, past: &Ids, author: NodeId, unix_ms: u64, prefix: &BlindPath) -> bool {
+        let all = self.policies(past);
+        let replaced = |id: &OpId, at: &BlindPath| {
+            all.iter().any(|(later, place, _)| later != id && *place == at && self.pasts[later].contains(id))
+        };
+        let ruling = all.iter().filter(|(id, at, _)| at.is_prefix_of(prefix) && !replaced(id, at));
+        self.root() == Some(author)
+            || ruling.into_iter().all(|(_, _, grantors)| match grantors {
+                None | Some(Grantors::Holders) => true,
+                Some(Grantors::Managers) => self.may_say(past, author, Rights::MANAGE, Some(prefix), unix_ms),
+                Some(Grantors::Root) => false,
+            })
     }
 
     fn is_honest(&self, past: &Ids, author: &NodeId, frontier: &Frontier) -> bool {

@@ -5,9 +5,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::action::{Action, Frontier, Grant};
-use super::history::{At, Candidate, History, View};
+use super::history::{At, Candidate, History, Past, View};
+use super::policy::{Grantors, grantors_of};
 use crate::id::OpId;
 use crate::node_id::NodeId;
+use crate::path::BlindPath;
 
 /// Grants and what binds them, over the history they are part of.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +18,8 @@ pub(crate) struct Standing {
     pub(crate) grants: BTreeMap<At, Link>,
     by_holder: BTreeMap<NodeId, Vec<At>>,
     pub(crate) endorsements: BTreeMap<OpId, Vec<At>>,
+    /// By prefix, in order of acceptance, with whom each lets grant.
+    pub(crate) policies: BTreeMap<BlindPath, Vec<(At, Option<Grantors>)>>,
 }
 
 /// A grant as a link of chains.
@@ -58,6 +62,26 @@ impl Standing {
         core::iter::successors(Some(grant), |at| self.grants.get(at)?.parent).collect()
     }
 
+    /// Who may pass on grants of a prefix, by the policies in a past: of each prefix around it those that no later one replaced,
+    /// and of all these the strictest (rule ID-30).
+    pub(crate) fn grantors(&self, past: &Past, prefix: &BlindPath) -> Grantors {
+        let around = self.policies.iter().filter(|(outer, _)| outer.is_prefix_of(prefix));
+        let strictest = around.filter_map(|(_, policies)| {
+            let mut standing: Vec<At> = Vec::new();
+            let mut strictest = None;
+            for &(at, grantors) in policies.iter().rev() {
+                let position = self.history.entry(at).position;
+                let replaced = |&later: &At| self.history.entry(later).past.contains(position);
+                if past.contains(position) && !standing.iter().any(replaced) {
+                    standing.push(at);
+                    strictest = strictest.max(grantors);
+                }
+            }
+            strictest
+        });
+        strictest.max().unwrap_or(Grantors::Holders)
+    }
+
     /// Whether new uses of a grant count: no cut binds it and its chain holds.
     pub(crate) fn is_live(&self, grant: At) -> bool {
         self.may_use(View::All, grant)
@@ -85,6 +109,10 @@ impl Standing {
             Action::Endorse { operation } => {
                 let operation = *operation;
                 self.endorsements.entry(operation).or_default().push(at);
+            }
+            Action::Policy { prefix, body } => {
+                let (prefix, grantors) = (prefix.clone(), grantors_of(body));
+                self.policies.entry(prefix).or_default().push((at, grantors));
             }
             _ => {}
         }

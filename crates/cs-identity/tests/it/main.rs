@@ -1,8 +1,10 @@
 //! The integration tests of cs-identity.
 
+mod chains;
 mod laws;
 mod people;
 mod properties;
 mod stories;
+mod trust;
 mod vectors;
 mod world;

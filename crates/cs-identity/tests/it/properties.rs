@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cs_identity::control::{
-    Action, AuthorLog, ControlGraph, DataFrontier, Frontier, Mark, OpFacts, Reason, Statement, Verdict,
-    authorise,
+    Action, AuthorLog, ControlGraph, DataFrontier, Frontier, Grantors, Mark, OpFacts, Policy, Reason,
+    Statement, StatementFault, Verdict, authorise,
 };
 use cs_identity::{Area, OpId, Rights, Signed};
 use proptest::prelude::*;
@@ -71,7 +71,10 @@ fn play_step(world: &mut World, step: Step, now: u64) {
         6..=8 => pick(&grants, a).map(|grant| cut(world, device, grant, b, c)),
         9 | 10 => world.operations.get(usize::from(a) % world.operations.len().max(1)).map(endorse),
         11 => Some(Action::Epoch { number: u64::from(a % 3), root_commitment: [a; 32], boxes: vec![] }),
-        12 => Some(Action::Policy { prefix: path(&[a % 3]), body: vec![b] }),
+        12 => Some(Action::Policy {
+            prefix: path(&[[1, 2][usize::from(a) % 2]][..usize::from(c) % 2]),
+            body: policy(b),
+        }),
         13 => Some(Action::Extension { kind: 128 | a, body: vec![b] }),
         14..=20 => {
             world.sync(usize::from(a % DEVICES), device);
@@ -87,6 +90,19 @@ fn play_step(world: &mut World, step: Step, now: u64) {
         Some(action) => drop(world.say(device, now, action)),
         None => {}
     }
+}
+
+/// A policy about who may grant, or bytes that are none.
+fn policy(b: u8) -> Vec<u8> {
+    let mut policy = Policy::default();
+    policy.grantors =
+        [None, Some(Grantors::Holders), Some(Grantors::Managers), Some(Grantors::Root)][usize::from(b) % 4];
+    let mut body = vec![b];
+    if b < 224 {
+        body.clear();
+        policy.encode(&mut body);
+    }
+    body
 }
 
 fn endorse(op: &OpFacts) -> Action {
@@ -225,9 +241,15 @@ fn random_histories_reach_every_verdict() {
     let mut runner = TestRunner::deterministic();
     let mut seen: BTreeMap<Verdict, usize> = BTreeMap::new();
     let mut lifted = 0;
+    let mut forbidden = 0;
     for _ in 0..300 {
         let world = play(&steps(100).new_tree(&mut runner).unwrap().current());
         let graph = graph_of(&world, &world.statements);
+        forbidden += world
+            .statements
+            .iter()
+            .filter(|s| graph.clone().insert((*s).clone()) == Err(StatementFault::PolicyForbids.into()))
+            .count();
         let plain: Vec<_> = world
             .statements
             .iter()
@@ -252,7 +274,10 @@ fn random_histories_reach_every_verdict() {
         Reason::Backwards,
     ];
     println!("{seen:?}, {lifted} lifted by endorsement");
-    assert!(seen[&Verdict::Valid] > 0 && lifted > 0);
+    assert!(
+        seen[&Verdict::Valid] > 0 && lifted > 0 && forbidden > 0,
+        "{lifted} lifted, {forbidden} forbidden"
+    );
     for reason in reasons {
         assert!(seen.contains_key(&Verdict::Quarantined(reason)), "{reason:?} never came up: {seen:?}");
     }
