@@ -83,6 +83,14 @@ mod tests {
     }
 
     #[test]
+    fn a_pair_is_its_secrets_and_shows_its_public_half_only() {
+        let (pair, other) = (KeyPair::new([171; 32]), public_key(&[1; 32]));
+        assert_eq!(*pair.public(), public_key(&[171; 32]));
+        assert_eq!(pair.shared_secret(&other), shared_secret(&[171; 32], &other));
+        assert_eq!(std::format!("{pair:?}"), std::format!("KeyPair {{ public: {:?}, .. }}", pair.public()));
+    }
+
+    #[test]
     fn both_sides_compute_the_same_secret() {
         let (a, b) = ([1; 32], [2; 32]);
         let ab = shared_secret(&a, &public_key(&b)).unwrap();

@@ -16,6 +16,7 @@ pub mod invite;
 pub mod kdf;
 pub mod noise;
 pub mod ratchet;
+#[cfg(feature = "recovery")]
 pub mod recovery;
 pub mod secret_file;
 

@@ -27,7 +27,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::aead::{DERIVED_OVERHEAD, Forged, open_derived, seal_derived};
 use crate::dh::LowOrderPoint;
-use crate::hpke;
+use crate::{hpke, kdf};
 
 const VERSION: u8 = 1;
 const FINGERPRINT: &str = "cosmic-sync 2026 recovery share 1";
@@ -177,9 +177,7 @@ impl Share {
     /// Names the set: shares of one split, and no others, have the same. Not secret.
     #[must_use]
     pub fn set(&self) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new_derive_key(SET);
-        hasher.update(&head(self.threshold, &self.fingerprints)).update(&self.sealed);
-        *hasher.finalize().as_bytes()
+        *kdf::derived(SET, &[&head(self.threshold, &self.fingerprints), &self.sealed])
     }
 
     /// The share, to be kept where only its guardian reads (CRYPTO-22).
@@ -254,10 +252,9 @@ fn head(threshold: u8, fingerprints: &[Fingerprint]) -> Vec<u8> {
 }
 
 fn fingerprint(index: u8, piece: &[u8; PIECE]) -> Fingerprint {
-    let mut hasher = blake3::Hasher::new_derive_key(FINGERPRINT);
-    hasher.update(&[index]).update(piece);
+    let full = kdf::derived(FINGERPRINT, &[&[index], piece]);
     let mut fingerprint = [0; 16];
-    hasher.finalize_xof().fill(&mut fingerprint);
+    fingerprint.iter_mut().zip(full.iter()).for_each(|(to, from)| *to = *from);
     fingerprint
 }
 

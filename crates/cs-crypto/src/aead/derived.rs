@@ -6,6 +6,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::{Forged, TAG_LENGTH, xopen_in_place, xseal_in_place};
+use crate::kdf;
 
 const NONCE_LENGTH: usize = 24;
 
@@ -42,16 +43,13 @@ pub fn open_derived(key: &[u8; 32], aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>
 }
 
 fn keys(key: &[u8; 32]) -> [Zeroizing<[u8; 32]>; 2] {
-    [0, 1].map(|kind| Zeroizing::new(*blake3::keyed_hash(key, &[kind]).as_bytes()))
+    [0, 1].map(|kind| kdf::keyed(key, &[&[kind]]))
 }
 
 fn derive_nonce(nonce_key: &[u8; 32], aad: &[u8], plaintext: &[u8]) -> [u8; NONCE_LENGTH] {
-    let mut hasher = blake3::Hasher::new_keyed(nonce_key);
-    hasher.update(&(aad.len() as u64).to_le_bytes());
-    hasher.update(aad);
-    hasher.update(plaintext);
+    let full = kdf::keyed(nonce_key, &[&(aad.len() as u64).to_le_bytes(), aad, plaintext]);
     let mut nonce = [0; NONCE_LENGTH];
-    hasher.finalize_xof().fill(&mut nonce);
+    nonce.iter_mut().zip(full.iter()).for_each(|(to, from)| *to = *from);
     nonce
 }
 

@@ -1,10 +1,11 @@
 //! The default backend: RFC 8439 put together from the pure-Rust ChaCha20 and Poly1305 of other crates.
 //!
 //! The `chacha20poly1305` crate would do, were it not for what each message costs it before the first byte: its Poly1305
-//! finds AVX2 at run time, yet prepares a key outside of what it compiles for AVX2, 1.3 us a message unless the whole program is
-//! built for such machines. Its ChaCha20 computes the blocks that are left over beyond a multiple of four one by one, each for the
-//! price of four. So the blocks are asked for by fours here, the first of them being the authenticator's key, and the
-//! authenticator is chosen by length ([`mac`](super::mac)). Tests hold the bytes to that crate's and to `ring`'s.
+//! finds AVX2 at run time, yet prepares a key outside of what it compiles for AVX2, 1.3 us a message unless the whole
+//! program is built for such machines. Its ChaCha20 computes the blocks that are left over beyond a multiple of four one by
+//! one, each for the price of four. So the blocks are asked for by fours here, the first of them being the authenticator's
+//! key, and the authenticator is chosen by length ([`mac`](super::mac)). Tests hold the bytes to that crate's and to
+//! `ring`'s.
 
 use chacha20::cipher::{Block, KeyIvInit, StreamCipherCore};
 use chacha20::variants::Ietf;

@@ -79,8 +79,9 @@ impl EpochSecrets {
 
 /// The keys of one path and everything below it, in one epoch.
 ///
-/// The epoch's commitment is to its root, which the owner of an area never sees: whoever seals an area can give a key that opens
-/// nothing, and is named by the signature on its statement. It cannot make its victim read as authentic what others did not write.
+/// The epoch's commitment is to its root, which the owner of an area never sees: whoever seals an area can give a key that
+/// opens nothing, and is named by the signature on its statement. It cannot make its victim read as authentic what others did
+/// not write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AreaSecrets {
     /// The key of the path.

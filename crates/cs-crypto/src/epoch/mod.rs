@@ -13,6 +13,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::aead::{DERIVED_OVERHEAD, Forged, open_derived, seal_derived};
+use crate::kdf;
 
 mod boxes;
 mod keyring;
@@ -191,7 +192,7 @@ impl ChunkKey {
 /// The id of a chunk of a file: BLAKE3 keyed by the space, so that nobody outside can test for a known file (CRYPTO-9).
 #[must_use]
 pub fn chunk_id(chunk_key: &[u8; 32], bytes: &[u8]) -> [u8; 32] {
-    *blake3::keyed_hash(chunk_key, bytes).as_bytes()
+    *kdf::keyed(chunk_key, &[bytes])
 }
 
 /// Encrypts the body of an operation at the path of `key`: nonce, ciphertext, tag; [`OPERATION_OVERHEAD`] bytes more.
@@ -212,14 +213,11 @@ pub fn open_operation(key: &PathKey, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8
 }
 
 fn derive(context: &str, secret: &[u8; 32]) -> Zeroizing<[u8; 32]> {
-    Zeroizing::new(blake3::derive_key(context, secret))
+    kdf::derived(context, &[secret])
 }
 
 fn step(key: &[u8; 32], kind: u8, component: &[u8]) -> Zeroizing<[u8; 32]> {
-    let mut hasher = blake3::Hasher::new_keyed(key);
-    hasher.update(&[kind]);
-    hasher.update(component);
-    Zeroizing::new(*hasher.finalize().as_bytes())
+    kdf::keyed(key, &[&[kind], component])
 }
 
 #[cfg(test)]

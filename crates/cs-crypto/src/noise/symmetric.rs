@@ -166,3 +166,37 @@ fn mac_with<M: Mac<OutputSize = hmac::digest::consts::U32> + KeyInit>(
     }
     Zeroizing::new(mac.finalize().into_bytes().into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn hex(value: &serde_json::Value) -> Vec<u8> {
+        let digits = value.as_str().unwrap().as_bytes();
+        let digit = |at: usize| char::from(digits[at]).to_digit(16).unwrap() as u8;
+        (0..digits.len() / 2).map(|at| digit(2 * at) << 4 | digit(2 * at + 1)).collect()
+    }
+
+    // CRYPTO-4
+    #[test]
+    fn hmac_agrees_with_wycheproof_for_keys_of_our_length() {
+        let path =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/vectors/wycheproof/hmac_sha256_test.json");
+        if !Path::new(path).exists() {
+            std::println!("skipped: no vectors at {path}");
+            return;
+        }
+        let file: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let groups = file["testGroups"].as_array().unwrap().iter().filter(|group| group["keySize"] == 256);
+        let mut count = 0;
+        for test in groups.flat_map(|group| group["tests"].as_array().unwrap()) {
+            let (key, tag) = (Zeroizing::new(hex(&test["key"]).try_into().unwrap()), hex(&test["tag"]));
+            let ours = hmac(Hash::Sha256, &key, &[&hex(&test["msg"])]);
+            assert_eq!(ours[..tag.len()] == tag, test["result"] == "valid", "{test}");
+            count += 1;
+        }
+        assert!(count > 50, "{count}");
+    }
+}

@@ -314,8 +314,8 @@ impl Chain {
 
     /// KDF_CK: the next message's key; the chain forgets how it came to it.
     fn advance(&mut self) -> Secret {
-        let message_key = Zeroizing::new(*blake3::keyed_hash(&self.key, &[1]).as_bytes());
-        self.key = Zeroizing::new(*blake3::keyed_hash(&self.key, &[2]).as_bytes());
+        let message_key = kdf::keyed(&self.key, &[&[1]]);
+        self.key = kdf::keyed(&self.key, &[&[2]]);
         message_key
     }
 }

@@ -17,8 +17,8 @@ pub(crate) const INITIAL_ONE_TIME: u8 = 3;
 
 /// What a receiver of first messages published: X25519 public keys, whose signature was verified.
 ///
-/// From [`SignedPrekey::verify`](super::SignedPrekey::verify) only: without the signature, whoever serves the bundle could read the
-/// first messages once it has stolen the identity key (X3DH, section 4.5).
+/// From [`SignedPrekey::verify`](super::SignedPrekey::verify) only: without the signature, whoever serves the bundle could
+/// read the first messages once it has stolen the identity key (X3DH, section 4.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bundle {
     /// The receiver's long-term key.

@@ -7,11 +7,11 @@ use cs_crypto::epoch::{
 use cs_crypto::invite::{Code, Inviter, Joiner, Meeting};
 use cs_crypto::noise::{Hash, Pattern, Protocol, Setup};
 use cs_crypto::ratchet::{Initial, Prekeys, Session, SignedPrekey};
-use cs_crypto::{kdf, recovery, secret_file};
+use cs_crypto::{kdf, secret_file};
 
 use crate::vectors::unhex;
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -115,18 +115,6 @@ fn a_key_file_is_pinned() {
     let file = "6373736563727401080000000100000001000000090909090909090909090909090909090909090909090909090909090909090909090909090909091606643affb3acb046c1cefeff3dfa2b84d3250bc410";
     assert_eq!(hex(&secret_file::seal(b"passphrase", b"secret", cost, &[9; 40]).unwrap()), file);
     assert_eq!(*secret_file::open(b"passphrase", &unhex(file)).unwrap(), b"secret");
-}
-
-// CRYPTO-22
-#[test]
-fn recovery_shares_are_pinned() {
-    let shares = recovery::split(b"identity", 2, 3, [9; 32]).unwrap();
-    let both = [&shares[0].to_bytes()[..], &shares[2].to_bytes()].concat();
-    assert_eq!(
-        hex(&*kdf::extract(b"", &both)),
-        "5a9d09b5208b82848b421514bdfef5bc88a4566cc76a90217f5d83d150242750"
-    );
-    assert_eq!(*recovery::combine(&shares[1..]).unwrap(), b"identity");
 }
 
 // CRYPTO-13

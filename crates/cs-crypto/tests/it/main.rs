@@ -8,5 +8,7 @@ mod noise_vectors;
 mod prekeys;
 mod properties;
 mod ratchet;
+#[cfg(feature = "recovery")]
+mod recovery;
 mod stories;
 mod vectors;

@@ -5,12 +5,11 @@ use cs_crypto::dh::public_key;
 use cs_crypto::epoch::{BlindKey, EpochRoot, open_operation, seal_operation};
 use cs_crypto::invite::Code;
 use cs_crypto::noise::{Hash, Keys, Pattern, Protocol, Setup};
-use cs_crypto::recovery::{self, CombineError, Share};
 use cs_crypto::{hpke, secret_file};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-fn bytes(max: usize) -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn bytes(max: usize) -> impl Strategy<Value = Vec<u8>> {
     vec(any::<u8>(), 0..max)
 }
 
@@ -23,7 +22,7 @@ fn borrowed(path: &[Vec<u8>]) -> Vec<&[u8]> {
 }
 
 /// An altered copy of `bytes`: one bit flipped, cut short, or a byte longer.
-fn alter(bytes: &[u8], how: usize) -> Vec<u8> {
+pub(crate) fn alter(bytes: &[u8], how: usize) -> Vec<u8> {
     let mut altered = bytes.to_vec();
     match how % 3 {
         0 => altered[how / 3 % bytes.len()] ^= 1 << (how % 8),
@@ -165,31 +164,6 @@ proptest! {
     fn no_text_makes_the_code_parser_panic(text in "\\PC{0,14}") {
         if let Ok(code) = text.parse::<Code>() {
             prop_assert_eq!(code.to_string().parse::<Code>(), Ok(code));
-        }
-    }
-
-    // CRYPTO-22
-    #[test]
-    fn any_shares_up_to_the_threshold_bring_the_secret_back(
-        secret in bytes(100), threshold in 2u8..6, more in 0u8..4, which in vec(any::<prop::sample::Index>(), 0..9)
-    ) {
-        let shares = recovery::split(&secret, threshold, threshold + more, [1; 32]).unwrap();
-        let chosen: Vec<Share> = which.iter().map(|index| index.get(&shares).clone()).collect();
-        let have = chosen.iter().map(Share::index).collect::<std::collections::BTreeSet<_>>().len() as u8;
-        let need = if have == 0 { 2 } else { threshold };
-        let expected = if have < threshold { Err(CombineError::Missing { have, need }) } else { Ok(secret) };
-        prop_assert_eq!(recovery::combine(&chosen).map(|secret| secret.to_vec()), expected);
-    }
-
-    // CRYPTO-22
-    #[test]
-    fn shares_have_one_encoding_and_alterations_are_of_no_use(secret in bytes(40), how in any::<usize>()) {
-        let shares = recovery::split(&secret, 2, 3, [1; 32]).unwrap();
-        let bytes = shares[0].to_bytes();
-        prop_assert_eq!(Share::from_bytes(&bytes).unwrap().to_bytes(), bytes.clone());
-        if let Ok(altered) = Share::from_bytes(&alter(&bytes, how)) {
-            let combined = recovery::combine(&[altered, shares[1].clone()]);
-            prop_assert_eq!(combined, Err(CombineError::MixedSets));
         }
     }
 
