@@ -32,16 +32,26 @@
 //! assert_eq!((missing, wanted), (vec![[1; 32]], vec![[3; 32]]));
 //! ```
 
+mod bits;
 mod bloom;
+#[cfg(target_arch = "x86_64")]
+mod clmul;
 mod decoder;
+mod decoding;
+mod delivery;
+mod element;
 mod field;
+mod fingerprint;
 mod index;
+mod names;
 mod plan;
+mod resume;
 mod session;
 mod sketch;
 mod sketcher;
 pub mod wire;
 mod working;
 
-pub use index::{Fingerprint, Id, Index};
-pub use session::{Config, Counters, Output, PeerFault, Session};
+pub use fingerprint::Fingerprint;
+pub use index::{Id, Index};
+pub use session::{Config, Counters, Mode, Output, PeerFault, Session};

@@ -1,8 +1,10 @@
-//! The Bloom filter that crosses the wire: salted by the session's hashes, sized by the planner, in slices
-//! that are read one message at a time (REC-6).
+//! The Bloom filter that crosses the wire: salted by the session, sized by the planner, in slices that are read one message
+//! at a time (REC-6).
 //!
 //! It is not growable-bloom-filter, whose serialised form cannot be accepted from a stranger: a few bytes
 //! of it can ask for any amount of memory, and without a salt its false positives repeat for ever.
+
+use crate::reconcile::wire::MAX_FILTER_HASHES;
 
 /// Sets the `hashes` positions of one element. An empty slice holds nothing.
 pub(crate) fn insert(bits: &mut [u8], hashes: u8, hash: u64) {
@@ -23,15 +25,15 @@ pub(crate) fn contains(bits: &[u8], hashes: u8, hash: u64) -> bool {
         })
 }
 
-/// The best number of hash functions for `bits_each` bits an element.
-pub(crate) fn hashes_for(bits_each: u8) -> u8 {
-    ((f64::from(bits_each) * core::f64::consts::LN_2).round() as u8).max(1)
+/// The best number of hash functions for `density` quarters of a bit an element.
+pub(crate) fn hashes_for(density: u8) -> u8 {
+    ((f64::from(density) / 4.0 * core::f64::consts::LN_2).round() as u8).clamp(1, MAX_FILTER_HASHES)
 }
 
 /// The probability that a foreign element passes.
-pub(crate) fn false_positive_rate(bits_each: u8) -> f64 {
-    let hashes = f64::from(hashes_for(bits_each));
-    (1.0 - (-hashes / f64::from(bits_each)).exp()).powf(hashes)
+pub(crate) fn false_positive_rate(density: u8) -> f64 {
+    let hashes = f64::from(hashes_for(density));
+    (1.0 - (-hashes * 4.0 / f64::from(density)).exp()).powf(hashes)
 }
 
 /// Double hashing (Kirsch and Mitzenmacher 2006) with a cubic term against its short cycles.
@@ -61,17 +63,18 @@ mod tests {
         mix(number.wrapping_mul(0x2545_f491_4f6c_dd1d))
     }
 
+    /// REC-6
     #[test]
     fn what_was_inserted_is_always_found_and_strangers_as_rarely_as_promised() {
-        for bits_each in [2u8, 8, 12] {
+        for density in [6u8, 8, 32, 48] {
             let (members, strangers) = (4000u64, 40_000u64);
-            let mut bits = vec![0; members as usize * usize::from(bits_each) / 8];
-            let hashes = hashes_for(bits_each);
+            let mut bits = vec![0; members as usize * usize::from(density) / 32];
+            let hashes = hashes_for(density);
             (0..members).for_each(|number| insert(&mut bits, hashes, hash(number)));
             assert!((0..members).all(|number| contains(&bits, hashes, hash(number))));
             let passed = (members..members + strangers).filter(|&n| contains(&bits, hashes, hash(n))).count();
-            let expected = false_positive_rate(bits_each) * strangers as f64;
-            assert!((passed as f64) < expected * 1.25 + 30.0, "{passed} of {expected} at {bits_each} bits");
+            let expected = false_positive_rate(density) * strangers as f64;
+            assert!((passed as f64) < expected * 1.25 + 30.0, "{passed} of {expected} at {density}");
         }
     }
 

@@ -2,31 +2,50 @@
 
 use core::mem;
 use std::collections::VecDeque;
-use std::vec;
 
 use crate::reconcile::decoder::Decoder;
+use crate::reconcile::delivery::{Delivered, Delivery};
 use crate::reconcile::index::{Id, Index};
+use crate::reconcile::resume::Journal;
 use crate::reconcile::sketcher::Sketcher;
-use crate::reconcile::wire::{DecodeError, Hello, MAX_IDS, Message, VERSION};
-use crate::reconcile::working::{Working, greeting_fingerprint, ids_at};
+use crate::reconcile::wire::{DecodeError, Hello, Message, VERSION};
+use crate::reconcile::working::{Working, round_key};
 
 const SALT_CONTEXT: &str = "CosmicSyncCore 2026 cs-gossip reconcile salt";
+
+/// What a session spares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Bytes: 10 if nothing differs, 25 if one id does, less than five times the information bound for a hundred and
+    /// more. Two to twelve round trips.
+    #[default]
+    Fewest,
+    /// Round trips: at most three, but for about one session in a hundred whose short ids collide. About half as many bytes
+    /// more.
+    Quick,
+}
 
 /// How the initiator wants a session to run; the responder's own wishes are not asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// What to spare. Default: bytes.
+    pub mode: Mode,
     /// Both sides name the ids that the other lacks, 32 bytes each, so that [`Output::Wanted`] appears.
     /// Turn it off where each side simply sends what [`Output::Missing`] lists. Default: on.
     pub want_ids: bool,
-    /// Compares sums under a fresh salt even if the index's own fingerprints are equal: hashes every id on
+    /// Hashes under a fresh salt even if the index's own fingerprints are equal: costs a hash of every id on
     /// both sides, and defeats an author who spent great effort on ids whose fingerprints cancel out. Worth
     /// it now and then, not always. Default: off.
     pub verify: bool,
+    /// Looks first at what is from this time on ([`Index::insert_at`]), if both remember that; what is older is looked at
+    /// only if it differs as well. Fewer bytes if most of the difference is recent. Not with `verify`, and in
+    /// [`Mode::Fewest`] only. Default: none.
+    pub since: Option<u64>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { want_ids: true, verify: false }
+        Self { mode: Mode::Fewest, want_ids: true, verify: false, since: None }
     }
 }
 
@@ -57,6 +76,9 @@ pub enum PeerFault {
     /// After everything was listed the sums still differ: one of the sides miscounts.
     #[error("sums differ after a full listing")]
     Disagrees,
+    /// The session has cost more computation than honest ones do (REC-14).
+    #[error("session costs too much computation")]
+    Costly,
 }
 
 /// What a session has cost so far.
@@ -71,7 +93,7 @@ pub struct Counters {
     pub messages_received: u64,
     /// See above.
     pub bytes_received: u64,
-    /// Rounds begun after the first small sketch.
+    /// Rounds under hashes of their own; 0 unless luck or an author was against the first one.
     pub rounds: u8,
 }
 
@@ -80,9 +102,7 @@ pub struct Counters {
 /// It works on an immutable snapshot of the index, taken when it is made at the price of one reference
 /// count: ids that come or go meanwhile are not part of it and are found by the next session.
 ///
-/// Bounds, whatever the peer sends (REC-12): memory 24 bytes an own id plus what the peer sent in unfinished
-/// partitions (at most 1 MiB); work per message at most 8192 syndromes' worth of decoding; work per
-/// session six passes over the own set.
+/// What the peer can cost is bounded whatever it sends (REC-14).
 #[derive(Debug)]
 pub struct Session {
     role: Role,
@@ -90,6 +110,7 @@ pub struct Session {
     stage: Stage,
     want_ids: bool,
     counters: Counters,
+    journal: Journal,
 }
 
 #[derive(Debug)]
@@ -108,24 +129,28 @@ enum Stage {
 /// What both roles work on.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    /// The snapshot.
     pub(crate) index: Index,
+    pub(crate) working: Working,
+    /// Of the initiator: of rounds; of the responder: of filters.
     pub(crate) salt: [u8; 8],
     pub(crate) round: u8,
-    pub(crate) working: Working,
-    /// Ranks found to be missing at the peer in earlier rounds, ascending.
-    pub(crate) missing: Vec<u32>,
+    pub(crate) mode: Mode,
     pub(crate) outbox: VecDeque<Message>,
 }
 
 impl Shared {
-    /// Hashes what is left of the set for the next round. Rounds 0 and 1 share their hashes: nothing has
-    /// collided before round 1.
-    pub(crate) fn enter_round(&mut self, round: u8) {
-        self.working.take_missing(&mut self.missing);
-        if round != 1 {
-            self.working = Working::new(&self.index, &self.missing, self.salt, round.max(1));
-        }
+    /// Begins anew with hashes that nobody could prepare for: a pass over the set.
+    pub(crate) fn enter_round(&mut self, round: u8, salt: [u8; 8]) {
+        let index = Index::keyed(round_key(salt, round), self.index.iter().copied());
+        let total = index.fingerprint();
+        self.working = Working::new(index, total);
         self.round = round;
+    }
+
+    /// Begins with everything, under the index's own key.
+    pub(crate) fn enter_whole(&mut self) {
+        self.working = Working::new(self.index.clone(), self.index.fingerprint());
     }
 }
 
@@ -137,25 +162,36 @@ pub(crate) enum Step {
 }
 
 impl Session {
-    /// Opens a session: the first output is a greeting of 13 bytes. `O(1)`, or a pass over the index if
-    /// [`Config::verify`] is set. `seed` decides the salt and must differ from session to session.
+    /// Opens a session: the first output is a greeting of 9 bytes, of about 45 in [`Mode::Quick`]. `O(1)`, or a pass over the
+    /// index if [`Config::verify`] is set. `seed` decides the salts and must differ from session to session.
     #[must_use]
     pub fn initiate(config: Config, index: &Index, seed: [u8; 32]) -> Self {
-        let salt = config.verify.then(|| salt_from(seed));
+        let salt = salt_from(seed);
+        let since = config.since.filter(|_| !config.verify && config.mode == Mode::Fewest);
+        let since = since.map(|since| since.max(index.recent_since()));
+        let mut session = Self::new(Role::Initiator(Decoder::new(since)), index, salt);
+        session.want_ids = config.want_ids;
+        session.shared.mode = config.mode;
+        if config.verify {
+            session.shared.enter_round(1, salt);
+        } else {
+            session.shared.enter_whole();
+        }
+        let working = &session.shared.working;
         let hello = Hello {
             version: VERSION,
             want_ids: config.want_ids,
-            salt,
-            fingerprint: greeting_fingerprint(index, salt),
+            salt: config.verify.then_some(salt),
+            fingerprint: working.common(),
+            opening: (config.mode == Mode::Quick).then(|| (working.len(), working.estimator().0)),
+            since,
             extensions: Vec::new(),
         };
-        let mut session = Self::new(Role::Initiator(Decoder::new()), index, [0; 8]);
-        session.want_ids = config.want_ids;
         session.shared.outbox.push_back(Message::Hello(hello));
         session
     }
 
-    /// Waits for a peer's greeting. `O(1)`. `seed` decides the salt (REC-3) and must be secret until now.
+    /// Waits for a peer's greeting. `O(1)`. `seed` decides the salt of filters (REC-3).
     /// Nothing in `_config` concerns a responder yet.
     #[must_use]
     pub fn respond(_config: Config, index: &Index, seed: [u8; 32]) -> Self {
@@ -165,13 +201,20 @@ impl Session {
     fn new(role: Role, index: &Index, salt: [u8; 8]) -> Self {
         let shared = Shared {
             index: index.clone(),
+            working: Working::default(),
             salt,
             round: 0,
-            working: Working::default(),
-            missing: Vec::new(),
+            mode: Mode::Fewest,
             outbox: VecDeque::new(),
         };
-        Self { role, shared, stage: Stage::Comparing, want_ids: false, counters: Counters::default() }
+        Self {
+            role,
+            shared,
+            stage: Stage::Comparing,
+            want_ids: false,
+            counters: Counters::default(),
+            journal: Journal::default(),
+        }
     }
 
     /// Takes one message of the peer. `index` is the live one: what has arrived in it since is not wanted.
@@ -180,17 +223,28 @@ impl Session {
     /// [`PeerFault`]; the session is then unchanged, but will hardly go on: drop it.
     pub fn handle_input(&mut self, index: &Index, bytes: &[u8]) -> Result<(), PeerFault> {
         let message = Message::from_bytes(bytes)?;
+        if let Message::Resume { taken } = message {
+            return self.journal.rewind(taken);
+        }
+        if self.journal.is_waiting() {
+            return Err(PeerFault::Unexpected);
+        }
         match &mut self.stage {
             Stage::Finished => return Err(PeerFault::Unexpected),
             Stage::Delivering(delivery) => delivery.receive(index, message)?,
             Stage::Comparing => {
-                if let (Role::Responder(_), Message::Hello(hello)) = (&self.role, &message) {
-                    self.want_ids = hello.want_ids;
+                if self.shared.working.is_overworked() {
+                    return Err(PeerFault::Costly);
                 }
+                let asked = match (&self.role, &message) {
+                    (Role::Responder(_), Message::Hello(hello)) => Some(hello.want_ids),
+                    _ => None,
+                };
                 let step = match &mut self.role {
                     Role::Initiator(decoder) => decoder.handle(&mut self.shared, message)?,
                     Role::Responder(sketcher) => sketcher.handle(&mut self.shared, message)?,
                 };
+                self.want_ids = asked.unwrap_or(self.want_ids);
                 self.counters.rounds = self.shared.round;
                 if step == Step::Agreed {
                     self.begin_delivery();
@@ -206,18 +260,23 @@ impl Session {
     /// message at a time, when asked for.
     #[must_use]
     pub fn poll_output(&mut self) -> Option<Output> {
+        match self.journal.poll() {
+            Some(Some(bytes)) => return Some(self.send(bytes)),
+            Some(None) => return None,
+            None => {}
+        }
         let message = self.shared.outbox.pop_front().or_else(|| match &mut self.role {
             Role::Initiator(decoder) => decoder.produce(&self.shared),
-            Role::Responder(sketcher) => sketcher.produce(&self.shared),
+            Role::Responder(sketcher) => sketcher.produce(&mut self.shared),
         });
         if let Some(message) = message {
-            return Some(self.send(&message));
+            return Some(self.send_new(&message));
         }
         let Stage::Delivering(delivery) = &mut self.stage else {
             return None;
         };
         match delivery.next(self.want_ids)? {
-            Delivered::Message(message) => Some(self.send(&message)),
+            Delivered::Message(message) => Some(self.send_new(&message)),
             Delivered::Output(output) => {
                 if output == Output::Done {
                     self.stage = Stage::Finished;
@@ -225,6 +284,15 @@ impl Session {
                 Some(output)
             }
         }
+    }
+
+    /// The channel broke, and this session goes on over a new one (REC-15): call it on both sides, then carry messages as
+    /// before. What was in flight is sent again, nothing else is.
+    ///
+    /// If too much was in flight to be remembered (256 KiB), the next message of the peer is a fault, and the sides must begin a
+    /// new session.
+    pub fn resume(&mut self) {
+        self.journal.reconnect(self.counters.messages_received);
     }
 
     /// Whether [`Output::Done`] was handed out.
@@ -239,19 +307,23 @@ impl Session {
         self.counters
     }
 
-    fn send(&mut self, message: &Message) -> Output {
+    fn send_new(&mut self, message: &Message) -> Output {
         let bytes = message.to_bytes();
+        self.journal.record(&bytes);
+        self.send(bytes)
+    }
+
+    fn send(&mut self, bytes: Vec<u8>) -> Output {
         self.counters.messages_sent += 1;
         self.counters.bytes_sent += bytes.len() as u64;
         Output::Send(bytes)
     }
 
-    /// Turns ranks into ids and lets go of the snapshot and the hashes.
+    /// Lets go of the snapshot and begins to hand out what was found.
     fn begin_delivery(&mut self) {
-        self.shared.working.take_missing(&mut self.shared.missing);
-        let ids = ids_at(&self.shared.index, &mem::take(&mut self.shared.missing));
+        let mut ids = mem::take(&mut self.shared.working).found();
+        ids.sort_unstable();
         self.shared.index = Index::new();
-        self.shared.working = Working::default();
         self.stage = Stage::Delivering(Delivery::new(ids, self.want_ids));
     }
 }
@@ -259,69 +331,4 @@ impl Session {
 fn salt_from(seed: [u8; 32]) -> [u8; 8] {
     let key = blake3::derive_key(SALT_CONTEXT, &seed);
     *key.first_chunk().expect("a key has 32 bytes")
-}
-
-/// Hands out what was found, in batches (REC-11).
-#[derive(Debug)]
-struct Delivery {
-    missing: vec::IntoIter<Id>,
-    /// All of `missing` was named to the peer, or need not be.
-    named: bool,
-    /// The peer named all that we lack, or need not.
-    told: bool,
-    /// The last id that the peer named.
-    told_last: Option<Id>,
-    ready: VecDeque<Output>,
-}
-
-enum Delivered {
-    Message(Message),
-    Output(Output),
-}
-
-impl Delivery {
-    fn new(ids: Vec<Id>, want_ids: bool) -> Self {
-        Self {
-            missing: ids.into_iter(),
-            named: !want_ids,
-            told: !want_ids,
-            told_last: None,
-            ready: VecDeque::new(),
-        }
-    }
-
-    fn receive(&mut self, index: &Index, message: Message) -> Result<(), PeerFault> {
-        let Message::Ids { last, ids } = message else {
-            return Err(PeerFault::Unexpected);
-        };
-        let ordered = ids.first().is_none_or(|first| self.told_last.is_none_or(|before| before < *first));
-        if self.told || !ordered || (ids.is_empty() && !last) {
-            return Err(PeerFault::Unexpected);
-        }
-        self.told = last;
-        self.told_last = ids.last().copied().or(self.told_last);
-        let wanted: Vec<Id> = ids.into_iter().filter(|id| !index.contains(id)).collect();
-        if !wanted.is_empty() {
-            self.ready.push_back(Output::Wanted(wanted));
-        }
-        Ok(())
-    }
-
-    fn next(&mut self, want_ids: bool) -> Option<Delivered> {
-        if let Some(output) = self.ready.pop_front() {
-            return Some(Delivered::Output(output));
-        }
-        let batch: Vec<Id> = self.missing.by_ref().take(MAX_IDS).collect();
-        if !batch.is_empty() {
-            self.ready.push_back(Output::Missing(batch.clone()));
-        }
-        if want_ids && !self.named {
-            self.named = self.missing.len() == 0;
-            return Some(Delivered::Message(Message::Ids { last: self.named, ids: batch }));
-        }
-        if let Some(output) = self.ready.pop_front() {
-            return Some(Delivered::Output(output));
-        }
-        self.told.then_some(Delivered::Output(Output::Done))
-    }
 }

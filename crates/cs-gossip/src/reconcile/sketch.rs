@@ -4,76 +4,62 @@
 //! roots by Berlekamp's trace algorithm (Math. Comp. 1970). The sketch of a symmetric difference is the sum
 //! of the sketches, and `t` syndromes determine up to `t` elements.
 
-use crate::reconcile::field::{add, invert, mul, square};
+use crate::reconcile::field::Field;
 
 /// Below this depth one syndrome is kept as a check, since a short random polynomial splits by chance too
 /// often (one in `t!`).
 const CHECKED_BELOW: usize = 12;
 
-/// Adds the powers `x, x^3, x^5, ..` of one element to `syndromes`. `depth` multiplications.
-pub(crate) fn toggle(syndromes: &mut [u32], element: u32) {
-    let step = square(element);
-    let mut power = element;
-    for syndrome in syndromes {
-        *syndrome = add(*syndrome, power);
-        power = mul(power, step);
-    }
-}
-
 /// The elements whose odd power sums are `syndromes`, in ascending order; `None` when they are more than
-/// the sketch can tell. `O(t^2)` field operations times 32.
-pub(crate) fn decode(syndromes: &[u32]) -> Option<Vec<u32>> {
+/// the sketch can tell. `O(t^2)` field operations times the bits of the field.
+pub(crate) fn decode(field: Field, syndromes: &[u32]) -> Option<Vec<u32>> {
     if syndromes.iter().all(|&syndrome| syndrome == 0) {
         return Some(Vec::new());
     }
     let spare = usize::from(syndromes.len() < CHECKED_BELOW);
     let capacity = syndromes.len().saturating_sub(spare);
-    let locator = berlekamp_massey(&expand(syndromes));
+    let locator = berlekamp_massey(field, &expand(field, syndromes));
     let degree = locator.len() - 1;
     if degree == 0 || degree > capacity || *locator.last()? == 0 {
         return None;
     }
     // The locator has the inverses as roots: read backwards it has the elements, and is monic.
     let polynomial: Vec<u32> = locator.into_iter().rev().collect();
-    let mut roots = find_roots(&polynomial)?;
+    let mut roots = find_roots(field, &polynomial)?;
     roots.sort_unstable();
     let mut again = vec![0; syndromes.len()];
-    for &root in &roots {
-        toggle(&mut again, root);
-    }
+    field.add_odd_powers(&mut again, &roots);
     (again == syndromes).then_some(roots)
 }
 
 /// All power sums from the odd ones: `s(2i) = s(i)^2` in characteristic 2.
-fn expand(odd: &[u32]) -> Vec<u32> {
+fn expand(field: Field, odd: &[u32]) -> Vec<u32> {
     let mut all: Vec<u32> = Vec::with_capacity(odd.len() * 2);
     for (index, &syndrome) in odd.iter().enumerate() {
         all.push(syndrome);
-        all.push(square(all[index]));
+        all.push(field.square(all[index]));
     }
     all
 }
 
 /// The shortest linear recurrence of `sequence`, constant term first (Massey, IEEE Trans. IT 1969).
-fn berlekamp_massey(sequence: &[u32]) -> Vec<u32> {
+fn berlekamp_massey(field: Field, sequence: &[u32]) -> Vec<u32> {
     let mut current = vec![1u32];
     let mut previous = vec![1u32];
     let (mut length, mut gap, mut previous_discrepancy) = (0usize, 1usize, 1u32);
     for index in 0..sequence.len() {
-        let discrepancy = (0..=length.min(current.len() - 1))
-            .fold(0, |sum, lag| add(sum, mul(current[lag], sequence[index - lag])));
+        let terms = length.min(current.len() - 1) + 1;
+        let discrepancy = field.convolve(&current[..terms], &sequence[index + 1 - terms..=index]);
         if discrepancy == 0 {
             gap += 1;
             continue;
         }
-        let factor = mul(discrepancy, invert(previous_discrepancy));
+        let factor = field.mul(discrepancy, field.invert(previous_discrepancy));
         let before = current.clone();
         if current.len() < previous.len() + gap {
             current.resize(previous.len() + gap, 0);
         }
-        for (lag, &coefficient) in previous.iter().enumerate() {
-            current[lag + gap] = add(current[lag + gap], mul(factor, coefficient));
-        }
+        field.add_scaled(&mut current[gap..], factor, &previous);
         if 2 * length <= index {
             length = index + 1 - length;
             (previous, previous_discrepancy, gap) = (before, discrepancy, 1);
@@ -86,17 +72,17 @@ fn berlekamp_massey(sequence: &[u32]) -> Vec<u32> {
 }
 
 /// All roots of a monic polynomial (lowest coefficient first), if it splits into distinct linear factors.
-fn find_roots(polynomial: &[u32]) -> Option<Vec<u32>> {
+fn find_roots(field: Field, polynomial: &[u32]) -> Option<Vec<u32>> {
     let degree = polynomial.len() - 1;
     if degree == 1 {
         return Some(vec![polynomial[0]]);
     }
-    // x^(2^j) modulo the polynomial, for every j below 32. It splits if x^(2^32) = x.
-    let mut powers: Vec<Vec<u32>> = Vec::with_capacity(33);
+    // x^(2^j) modulo the polynomial, for every j below b. It splits if x^(2^b) = x.
+    let mut powers: Vec<Vec<u32>> = Vec::with_capacity(usize::from(field.bits) + 1);
     let mut power = vec![0u32; degree];
     power[1] = 1;
-    for _ in 0..32 {
-        let next = square_modulo(&power, polynomial);
+    for _ in 0..field.bits {
+        let next = square_modulo(field, &power, polynomial);
         powers.push(power);
         power = next;
     }
@@ -105,14 +91,14 @@ fn find_roots(polynomial: &[u32]) -> Option<Vec<u32>> {
     }
     let mut roots = Vec::with_capacity(degree);
     let mut factors = vec![polynomial.to_vec()];
-    for bit in 0..32 {
+    for bit in 0..field.bits {
         if factors.is_empty() {
             break;
         }
-        let trace = trace_of(1 << bit, &powers);
+        let trace = trace_of(field, 1 << bit, &powers);
         let mut parts = Vec::with_capacity(factors.len() * 2);
         for factor in factors {
-            split(factor, &trace, &mut parts);
+            split(field, factor, &trace, &mut parts);
         }
         factors = parts;
         factors.retain(|factor| {
@@ -127,54 +113,50 @@ fn find_roots(polynomial: &[u32]) -> Option<Vec<u32>> {
 
 /// The trace of `beta * x` as a polynomial: zero at half of the field, and for some basis element `beta` at
 /// exactly one of any two distinct roots.
-fn trace_of(beta: u32, powers: &[Vec<u32>]) -> Vec<u32> {
+fn trace_of(field: Field, beta: u32, powers: &[Vec<u32>]) -> Vec<u32> {
     let mut trace = vec![0u32; powers[0].len()];
     let mut scale = beta;
     for power in powers {
-        for (sum, &coefficient) in trace.iter_mut().zip(power) {
-            *sum = add(*sum, mul(scale, coefficient));
-        }
-        scale = square(scale);
+        field.add_scaled(&mut trace, scale, power);
+        scale = field.square(scale);
     }
     trace
 }
 
 /// Splits `factor` by its common divisor with `trace`; pushes one or two monic parts.
-fn split(factor: Vec<u32>, trace: &[u32], parts: &mut Vec<Vec<u32>>) {
+fn split(field: Field, factor: Vec<u32>, trace: &[u32], parts: &mut Vec<Vec<u32>>) {
     let mut remainder = trace.to_vec();
-    divide(&mut remainder, &factor);
-    let divisor = gcd(factor.clone(), remainder);
+    divide(field, &mut remainder, &factor);
+    let divisor = gcd(field, factor.clone(), remainder);
     if divisor.len() == 1 || divisor.len() == factor.len() {
         parts.push(factor);
         return;
     }
     let mut rest = factor;
-    let quotient = divide(&mut rest, &divisor);
+    let quotient = divide(field, &mut rest, &divisor);
     parts.push(divisor);
     parts.push(quotient);
 }
 
-fn square_modulo(polynomial: &[u32], modulus: &[u32]) -> Vec<u32> {
+fn square_modulo(field: Field, polynomial: &[u32], modulus: &[u32]) -> Vec<u32> {
     let mut product = vec![0u32; polynomial.len() * 2 - 1];
     for (index, &coefficient) in polynomial.iter().enumerate() {
-        product[index * 2] = square(coefficient);
+        product[index * 2] = field.square(coefficient);
     }
-    divide(&mut product, modulus);
+    divide(field, &mut product, modulus);
     product.resize(modulus.len() - 1, 0);
     product
 }
 
 /// Divides by a monic polynomial: leaves the remainder (trimmed) in place and returns the quotient.
-fn divide(dividend: &mut Vec<u32>, monic: &[u32]) -> Vec<u32> {
+fn divide(field: Field, dividend: &mut Vec<u32>, monic: &[u32]) -> Vec<u32> {
     let degree = monic.len() - 1;
     let mut quotient = vec![0u32; dividend.len().saturating_sub(degree)];
     for shift in (0..quotient.len()).rev() {
         let lead = dividend[shift + degree];
         quotient[shift] = lead;
         if lead != 0 {
-            for (index, &coefficient) in monic.iter().enumerate() {
-                dividend[shift + index] = add(dividend[shift + index], mul(lead, coefficient));
-            }
+            field.add_scaled(&mut dividend[shift..], lead, monic);
         }
     }
     dividend.truncate(degree);
@@ -183,20 +165,20 @@ fn divide(dividend: &mut Vec<u32>, monic: &[u32]) -> Vec<u32> {
 }
 
 /// The greatest common divisor, monic. `a` is monic.
-fn gcd(mut a: Vec<u32>, mut b: Vec<u32>) -> Vec<u32> {
+fn gcd(field: Field, mut a: Vec<u32>, mut b: Vec<u32>) -> Vec<u32> {
     trim(&mut b);
     while !b.is_empty() {
-        make_monic(&mut b);
-        divide(&mut a, &b);
+        make_monic(field, &mut b);
+        divide(field, &mut a, &b);
         core::mem::swap(&mut a, &mut b);
     }
     a
 }
 
-fn make_monic(polynomial: &mut [u32]) {
-    let inverse = invert(polynomial.last().copied().unwrap_or(1));
+fn make_monic(field: Field, polynomial: &mut [u32]) {
+    let inverse = field.invert(polynomial.last().copied().unwrap_or(1));
     for coefficient in polynomial {
-        *coefficient = mul(*coefficient, inverse);
+        *coefficient = field.mul(*coefficient, inverse);
     }
 }
 
@@ -209,49 +191,59 @@ fn trim(polynomial: &mut Vec<u32>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+
     use proptest::collection::btree_set;
     use proptest::prelude::*;
 
-    fn sketch(elements: impl IntoIterator<Item = u32>, depth: usize) -> Vec<u32> {
+    fn sketch(field: Field, elements: impl IntoIterator<Item = u32>, depth: usize) -> Vec<u32> {
         let mut syndromes = vec![0; depth];
-        for element in elements {
-            toggle(&mut syndromes, element);
-        }
+        field.add_odd_powers(&mut syndromes, &elements.into_iter().collect::<Vec<_>>());
         syndromes
     }
 
+    fn within(bits: u8, set: impl IntoIterator<Item = u32>) -> BTreeSet<u32> {
+        set.into_iter().map(|element| element & Field::new(bits).mask() as u32).filter(|x| *x != 0).collect()
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(128))]
+        /// REC-7
         #[test]
         fn any_set_within_capacity_is_found_exactly(
+            bits in 8u8..=32,
             set in btree_set(1u32.., 0..=20),
             shared in btree_set(1u32.., 0..=10),
         ) {
-            let depth = set.len() + 1;
-            let mut syndromes = sketch(set.iter().copied(), depth);
-            for &element in &shared {
-                toggle(&mut syndromes, element);
-                toggle(&mut syndromes, element);
-            }
-            prop_assert_eq!(decode(&syndromes), Some(set.into_iter().collect::<Vec<_>>()));
+            let (field, set, shared) = (Field::new(bits), within(bits, set), within(bits, shared));
+            let all = set.iter().chain(&shared).chain(&shared).copied();
+            let syndromes = sketch(field, all, set.len() + 1);
+            prop_assert_eq!(decode(field, &syndromes), Some(set.into_iter().collect::<Vec<_>>()));
         }
 
         #[test]
-        fn a_set_above_capacity_is_not_mistaken_for_another(set in btree_set(1u32.., 20..=30), depth in 2usize..16) {
-            prop_assert_eq!(decode(&sketch(set, depth)), None);
+        fn a_set_above_capacity_is_not_mistaken_for_another(
+            bits in 24u8..=32, set in btree_set(1u32.., 20..=30), depth in 3usize..16,
+        ) {
+            let (field, set) = (Field::new(bits), within(bits, set));
+            prop_assert_eq!(decode(field, &sketch(field, set, depth)), None);
         }
 
         #[test]
-        fn any_syndromes_either_decode_to_themselves_or_not_at_all(syndromes in proptest::collection::vec(any::<u32>(), 1..20)) {
-            if let Some(found) = decode(&syndromes) {
-                prop_assert_eq!(sketch(found, syndromes.len()), syndromes);
+        fn any_syndromes_either_decode_to_themselves_or_not_at_all(
+            bits in 8u8..=32, syndromes in proptest::collection::vec(any::<u32>(), 1..20),
+        ) {
+            let field = Field::new(bits);
+            let syndromes: Vec<u32> = syndromes.into_iter().map(|s| s & field.mask() as u32).collect();
+            if let Some(found) = decode(field, &syndromes) {
+                prop_assert_eq!(sketch(field, found, syndromes.len()), syndromes);
             }
         }
     }
 
     #[test]
     fn neighbouring_elements_are_told_apart() {
-        let set: Vec<u32> = (1..=24).collect();
-        assert_eq!(decode(&sketch(set.clone(), 24)), Some(set));
+        let (field, set) = (Field::new(8), (1..=24).collect::<Vec<u32>>());
+        assert_eq!(decode(field, &sketch(field, set.clone(), 24)), Some(set));
     }
 }

@@ -1,13 +1,15 @@
-//! Messages of set reconciliation, version 1 (PROTOCOL.md, REC-1 to REC-12).
+//! Messages of set reconciliation, version 1 (PROTOCOL.md, REC-1 to REC-15).
 //!
-//! The first byte tells the kind. A greeting carries the highest version its sender speaks, and extensions
-//! that a receiver keeps but need not know; everything after it belongs to the version both speak.
+//! The first byte tells the kind: a greeting has the highest version its sender speaks in its last three bits, every other
+//! kind zeros there. A receiver keeps extensions of a greeting but need not know them.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
 
 use crate::codec;
 pub use crate::codec::DecodeError;
 use crate::reconcile::Id;
+use crate::reconcile::bits::{pack, packed_len, unpack};
+pub use crate::reconcile::names::{Name, Names};
 
 /// The version this side speaks (REC-1).
 pub const VERSION: u8 = 1;
@@ -15,20 +17,26 @@ pub const VERSION: u8 = 1;
 pub const MAX_MESSAGE: usize = 64 * 1024;
 /// Bytes of extensions in a greeting: enough for a few numbers.
 pub const MAX_EXTENSIONS: usize = 64;
-/// Counters of the difference estimator: its relative deviation is `sqrt(2 / 64)`, a sixth.
-pub const COUNTERS: usize = 64;
-/// Syndromes of one partition: bounds the cost of one decoding to about 32 x 40^2 field multiplications.
-pub const MAX_DEPTH: u8 = 40;
-/// Partitions of one round: a million differences at the usual sixteen each.
-pub const MAX_PARTITIONS: u32 = 65_536;
-/// Syndromes in one message: 32 KiB.
+/// Words of sixteen bits of the difference estimator: its relative deviation is about a third.
+pub const ESTIMATOR_WORDS: usize = 16;
+/// Syndromes of one partition: bounds the cost of one decoding to about 32 x 96^2 field multiplications.
+pub const MAX_DEPTH: u8 = 96;
+/// Syndromes that one extension adds: bounds the answer to one message.
+pub const MAX_MORE: u8 = 32;
+/// Partitions are at most two to this: 1.5 million differences at the usual 24 each.
+pub const MAX_LEVEL: u8 = 16;
+/// Partitions in one message.
+pub const MAX_PARTS: usize = 256;
+/// Syndromes in one message: bounds the work of decoding it.
 pub const MAX_SYNDROMES: usize = 8 * 1024;
+/// Names in one message: more than its partitions can decode.
+pub const MAX_NAMES: usize = MAX_PARTS * MAX_DEPTH as usize;
 /// Bytes of one slice of a Bloom filter.
 pub const MAX_SLICE: usize = 32 * 1024;
-/// Slices of one filter: 32 GiB of filter in all, none of it kept.
-pub const MAX_SLICES: u32 = 1 << 20;
-/// Bits an element of a Bloom filter: beyond, ids themselves are as cheap.
-pub const MAX_FILTER_BITS_EACH: u8 = 32;
+/// Slices of one filter are at most two to this: 32 GiB of filter in all, none of it kept.
+pub const MAX_FILTER_LEVEL: u8 = 20;
+/// Density of a Bloom filter, in quarters of a bit an element: beyond, ids themselves are as cheap.
+pub const MAX_DENSITY: u8 = 128;
 /// Hash functions of a Bloom filter: the best number for the most bits.
 pub const MAX_FILTER_HASHES: u8 = 23;
 /// 64-bit hashes in one message: 32 KiB.
@@ -44,57 +52,56 @@ pub enum Message {
     Hello(Hello),
     /// The sets, or what is left of them after what was found, are equal.
     Same,
-    /// The sets differ: the responder's salt, size and first small sketch (REC-3, REC-4).
+    /// The sets differ: the responder's size and the first syndrome of all of it (REC-4).
     Begin {
-        /// Salts every hash of the session.
-        salt: [u8; 8],
+        /// Only of what is recent, as the greeting proposed (REC-13).
+        recent: bool,
         /// Size of the responder's set.
         count: u64,
-        /// One partition of the whole set, at most [`MAX_DEPTH`].
-        syndromes: Vec<u32>,
+        /// The sum of all short ids, [`opening_bits`] wide.
+        syndrome: u32,
     },
-    /// The initiator could not decode, or was told to go on: opens a round (REC-5).
-    Estimate {
-        /// 1, 2, 3, .. of this session.
-        round: u8,
-        /// Size of the initiator's remaining set.
-        count: u64,
-        /// Its estimator under this round's salt.
-        counters: Box<[i64; COUNTERS]>,
-    },
+    /// The initiator asks for a plan (REC-5).
+    Estimate(Estimate),
     /// One slice of a Bloom filter (REC-6).
     Filter(Filter),
     /// Syndromes of consecutive partitions (REC-7).
-    Sketch {
-        /// Partitions of this round.
-        partitions: u32,
-        /// The first partition in this message.
-        first: u32,
-        /// Syndromes of each.
-        depth: u8,
-        /// All of them, partition by partition.
-        syndromes: Vec<u32>,
-    },
-    /// What became of the partitions of the oldest unanswered sketch or extension (REC-8).
+    Sketch(Sketch),
+    /// Every partition of the oldest unanswered sketch or extension is decoded; what only the responder has (REC-9).
     Answer {
-        /// In the order they were sent.
-        partitions: Vec<Outcome>,
+        /// Of all of them.
+        names: Names,
     },
-    /// Further syndromes for the partitions that an answer asked them for.
+    /// Some partitions are not decoded (REC-8).
+    Partly {
+        /// Further syndromes wanted for each of those, at most [`MAX_MORE`]; 0: they are given up.
+        more: u8,
+        /// Which are decoded, in the order they were sent. At least one is not.
+        decoded: Vec<bool>,
+        /// Of those that are decoded.
+        names: Names,
+    },
+    /// As an answer to a first sketch, from an initiator that has nothing the responder lacks: its greeting's
+    /// fingerprint is the sum to compare (REC-10).
+    Settled {
+        /// What only the responder has.
+        names: Names,
+    },
+    /// Further syndromes for the partitions that an answer asked them for, packed in the width of the sketch.
     Extra {
-        /// How many for each.
-        depth: u8,
         /// All of them, partition by partition.
-        syndromes: Vec<u32>,
+        packed: Vec<u8>,
     },
-    /// Every partition is decoded: the sum over what the initiator now holds to be common (REC-9).
+    /// Every partition is decoded: the digest of what the initiator now holds to be common (REC-10).
     Check {
-        /// Wrapping sum of the check words.
-        sum: u64,
+        /// All of it.
+        sum: [u8; 8],
+        /// Only five bytes are sent, since few differences were found and little can have gone wrong.
+        short: bool,
     },
-    /// The sums differ: another round.
+    /// The digests differ: what comes next depends on the phase (REC-10).
     Again,
-    /// Last resort: hashes of all that remains, ascending over the whole listing (REC-10).
+    /// Last resort: hashes of all that remains, ascending over the whole listing (REC-11).
     List {
         /// No more follow.
         last: bool,
@@ -106,82 +113,127 @@ pub enum Message {
         /// A subset of the list's hashes, ascending.
         hashes: Vec<u64>,
     },
-    /// Ids that the receiver lacks (REC-11).
+    /// Ids that the receiver lacks (REC-12).
     Ids {
         /// No more follow.
         last: bool,
         /// Ascending, up to [`MAX_IDS`].
         ids: Vec<Id>,
     },
+    /// The channel broke and there is a new one: go on after this many messages (REC-15).
+    Resume {
+        /// Messages that the sender took in this session.
+        taken: u64,
+    },
 }
 
-/// Opens a session: 13 bytes as a rule.
+/// Opens a session: nine bytes as a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
     /// The highest version the initiator speaks, 1 to 7.
     pub version: u8,
     /// Both sides are to name to each other the ids that each lacks.
     pub want_ids: bool,
-    /// If present, the fingerprint is summed under this salt instead of the index's own key.
+    /// If present, the whole session hashes under this salt instead of the index's own key.
     pub salt: Option<[u8; 8]>,
-    /// The first twelve bytes of the hash of the fingerprint.
-    pub fingerprint: [u8; 12],
+    /// Digest of the fingerprint.
+    pub fingerprint: [u8; 8],
+    /// Size and estimator, so that the answer can be a plan: for at most three round trips.
+    pub opening: Option<(u64, [u16; ESTIMATOR_WORDS])>,
+    /// Propose to look first at what is from this time on.
+    pub since: Option<u64>,
     /// Not interpreted by version 1.
     pub extensions: Vec<u8>,
 }
 
-/// One slice of a Bloom filter. Slices arrive in order; element `e` belongs to slice
-/// `(e >> 32) * slices >> 32` of its session hash.
+/// What a plan is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Estimate {
+    /// 0: under the index's own key; above: the round, each with hashes of its own.
+    pub round: u8,
+    /// The initiator's salt; it is there if the round is not 0.
+    pub salt: Option<[u8; 8]>,
+    /// Size of the initiator's undecided set.
+    pub count: u64,
+    /// Its estimator.
+    pub estimator: [u16; ESTIMATOR_WORDS],
+}
+
+/// One slice of a Bloom filter: of the elements whose hash starts with the `level` bits of `slice`. Slices arrive in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     /// This one.
     pub slice: u32,
-    /// All of them; at least one.
-    pub slices: u32,
+    /// There are two to this, at most [`MAX_FILTER_LEVEL`].
+    pub level: u8,
     /// Hash functions; 0: this filter excludes nothing.
     pub hashes: u8,
-    /// Bits an element of the filter wanted back; 0: none.
-    pub reply_bits: u8,
+    /// Density of the filter wanted back; 0: none.
+    pub reply: u8,
+    /// Salts the positions.
+    pub salt: [u8; 8],
     /// The bits. Without any, but with hash functions, the sender's slice is empty.
     pub bits: Vec<u8>,
 }
 
-/// What became of one partition.
+/// Syndromes of consecutive partitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// More syndromes, please.
-    More,
-    /// Too many differences: left to the next round.
-    GaveUp,
-    /// Decoded: the short ids that only the sketching side has, ascending, none zero.
-    Decoded(Vec<u32>),
+pub struct Sketch {
+    /// There are two to this.
+    pub level: u8,
+    /// Width of short ids, 8 to 32.
+    pub bits: u8,
+    /// Short ids are the last bits of a hash, not those after the partition.
+    pub last: bool,
+    /// Syndromes of each.
+    pub depth: u8,
+    /// The first partition in this message.
+    pub first: u32,
+    /// All of them, partition by partition: one to [`MAX_PARTS`] partitions.
+    pub syndromes: Vec<u32>,
+}
+
+/// Width of the short ids of a first sketch over so many elements: one in 4096 hits another's (REC-4).
+#[must_use]
+pub fn opening_bits(count: u64) -> u8 {
+    (64 - count.leading_zeros() as u8 + 12).clamp(16, 32)
 }
 
 mod kind {
-    pub(crate) const HELLO_MAX: u8 = 0x3f;
-    pub(crate) const SAME: u8 = 0x40;
-    pub(crate) const BEGIN: u8 = 0x41;
-    pub(crate) const ESTIMATE: u8 = 0x42;
-    pub(crate) const FILTER: u8 = 0x43;
-    pub(crate) const SKETCH: u8 = 0x44;
-    pub(crate) const ANSWER: u8 = 0x45;
-    pub(crate) const EXTRA: u8 = 0x46;
-    pub(crate) const CHECK: u8 = 0x47;
-    pub(crate) const AGAIN: u8 = 0x48;
-    pub(crate) const LIST: u8 = 0x49;
-    pub(crate) const LACK: u8 = 0x4a;
-    pub(crate) const IDS: u8 = 0x4b;
+    pub(crate) const SAME: u8 = 0x08;
+    pub(crate) const BEGIN: u8 = 0x10;
+    pub(crate) const BEGIN_RECENT: u8 = 0x18;
+    pub(crate) const ESTIMATE: u8 = 0x20;
+    pub(crate) const FILTER: u8 = 0x28;
+    pub(crate) const SKETCH: u8 = 0x30;
+    pub(crate) const ANSWER: u8 = 0x38;
+    pub(crate) const PARTLY: u8 = 0x40;
+    pub(crate) const SETTLED: u8 = 0x48;
+    pub(crate) const EXTRA: u8 = 0x50;
+    pub(crate) const CHECK: u8 = 0x58;
+    pub(crate) const CHECK_SHORT: u8 = 0x60;
+    pub(crate) const AGAIN: u8 = 0x68;
+    pub(crate) const LIST: u8 = 0x70;
+    pub(crate) const LACK: u8 = 0x78;
+    pub(crate) const IDS: u8 = 0x80;
+    pub(crate) const RESUME: u8 = 0x88;
 }
 
+/// Bits of a greeting's first byte.
+const WITH_OPENING: u8 = 0x80;
+const SINCE: u8 = 0x40;
 const SALTED: u8 = 0x20;
 const EXTENDED: u8 = 0x10;
 const WANT_IDS: u8 = 0x08;
+const VERSIONS: u8 = 0x07;
+/// In the byte of a sketch's width.
+const LAST: u8 = 0x80;
 
 impl Message {
     /// Reads exactly one message.
     ///
     /// # Errors
-    /// [`DecodeError::Trailing`] if bytes are left over, and whatever [`Message::decode`] refuses.
+    /// See [`DecodeError`].
     pub fn from_bytes(mut bytes: &[u8]) -> Result<Self, DecodeError> {
         if bytes.len() > MAX_MESSAGE {
             return Err(DecodeError::TooLarge);
@@ -191,60 +243,53 @@ impl Message {
         Ok(message)
     }
 
-    /// Reads one message off the front of `input`. Allocates no more than the bytes of it.
+    /// Reads one message off the front of `input`. Allocates no more than a small multiple of the bytes that are there.
     ///
     /// # Errors
     /// See [`DecodeError`]; how much of `input` was consumed is then unspecified.
     pub fn decode(input: &mut &[u8]) -> Result<Self, DecodeError> {
-        let first = codec::take_u8(input)?;
-        Ok(match first {
-            0..=kind::HELLO_MAX => Self::Hello(Hello::decode(first, input)?),
+        let kind = codec::take_u8(input)?;
+        Ok(match kind {
+            _ if kind & VERSIONS != 0 => Self::Hello(Hello::decode(kind, input)?),
             kind::SAME => Self::Same,
-            kind::BEGIN => Self::Begin {
-                salt: codec::take(input)?,
-                count: codec::take_varint(input)?,
-                syndromes: take_words(input, usize::from(MAX_DEPTH))?,
-            },
-            kind::ESTIMATE => Self::decode_estimate(input)?,
-            kind::FILTER => Self::Filter(Filter::decode(input)?),
-            kind::SKETCH => Self::decode_sketch(input)?,
-            kind::ANSWER => Self::Answer { partitions: take_outcomes(input)? },
-            kind::EXTRA => {
-                let depth = take_depth(input)?;
-                let syndromes = take_words(input, MAX_SYNDROMES)?;
-                whole_partitions(&syndromes, depth)?;
-                Self::Extra { depth, syndromes }
+            kind::BEGIN | kind::BEGIN_RECENT => {
+                let count = codec::take_varint(input)?;
+                let bits = opening_bits(count);
+                let syndrome = unpack(codec::take_slice(input, packed_len(1, bits))?, 1, bits)?;
+                let syndrome = syndrome.first().copied().ok_or(DecodeError::Truncated)?;
+                Self::Begin { recent: kind == kind::BEGIN_RECENT, count, syndrome }
             }
-            kind::CHECK => Self::Check { sum: u64::from_le_bytes(codec::take(input)?) },
+            kind::ESTIMATE => Self::Estimate(Estimate::decode(input)?),
+            kind::FILTER => Self::Filter(Filter::decode(input)?),
+            kind::SKETCH => Self::Sketch(Sketch::decode(input)?),
+            kind::ANSWER => Self::Answer { names: Names::decode(input)? },
+            kind::SETTLED => Self::Settled { names: Names::decode(input)? },
+            kind::PARTLY => {
+                let more = codec::take_u8(input)?;
+                let decoded = take_flags(input)?;
+                if more > MAX_MORE {
+                    return Err(DecodeError::TooLarge);
+                }
+                Self::Partly { more, decoded, names: Names::decode(input)? }
+            }
+            kind::EXTRA => {
+                let len = codec::take_count(input, MAX_MESSAGE, 1)?;
+                Self::Extra { packed: codec::take_slice(input, len)?.to_vec() }
+            }
+            kind::CHECK => Self::Check { sum: codec::take(input)?, short: false },
+            kind::CHECK_SHORT => {
+                let head: [u8; 5] = codec::take(input)?;
+                let mut sum = [0; 8];
+                sum.iter_mut().zip(head).for_each(|(to, from)| *to = from);
+                Self::Check { sum, short: true }
+            }
             kind::AGAIN => Self::Again,
             kind::LIST => Self::List { last: codec::take_bool(input)?, hashes: take_hashes(input)? },
             kind::LACK => Self::Lack { hashes: take_hashes(input)? },
             kind::IDS => Self::Ids { last: codec::take_bool(input)?, ids: take_ids(input)? },
+            kind::RESUME => Self::Resume { taken: codec::take_varint(input)? },
             _ => return Err(DecodeError::Unknown),
         })
-    }
-
-    fn decode_estimate(input: &mut &[u8]) -> Result<Self, DecodeError> {
-        let round = codec::take_u8(input)?;
-        let count = codec::take_varint(input)?;
-        let mut counters = Box::new([0; COUNTERS]);
-        for counter in counters.iter_mut() {
-            let folded = codec::take_varint(input)?;
-            *counter = (folded >> 1) as i64 ^ -((folded & 1) as i64);
-        }
-        Ok(Self::Estimate { round, count, counters })
-    }
-
-    fn decode_sketch(input: &mut &[u8]) -> Result<Self, DecodeError> {
-        let partitions = codec::take_varint_u32(input)?;
-        let first = codec::take_varint_u32(input)?;
-        let depth = take_depth(input)?;
-        let syndromes = take_words(input, MAX_SYNDROMES)?;
-        let here = whole_partitions(&syndromes, depth)?;
-        if partitions > MAX_PARTITIONS || u64::from(first) + here as u64 > u64::from(partitions) {
-            return Err(DecodeError::TooLarge);
-        }
-        Ok(Self::Sketch { partitions, first, depth, syndromes })
     }
 
     /// Appends the one encoding of this message.
@@ -252,35 +297,38 @@ impl Message {
         match self {
             Self::Hello(hello) => hello.encode(out),
             Self::Same => out.push(kind::SAME),
-            Self::Begin { salt, count, syndromes } => {
-                out.push(kind::BEGIN);
-                out.extend_from_slice(salt);
+            Self::Begin { recent, count, syndrome } => {
+                out.push(if *recent { kind::BEGIN_RECENT } else { kind::BEGIN });
                 codec::put_varint(out, *count);
-                put_words(out, syndromes);
+                out.extend_from_slice(&pack(&[*syndrome], opening_bits(*count)));
             }
-            Self::Estimate { round, count, counters } => {
-                out.extend_from_slice(&[kind::ESTIMATE, *round]);
-                codec::put_varint(out, *count);
-                for &counter in counters.iter() {
-                    codec::put_varint(out, ((counter << 1) ^ (counter >> 63)) as u64);
-                }
-            }
+            Self::Estimate(estimate) => estimate.encode(out),
             Self::Filter(filter) => filter.encode(out),
-            Self::Sketch { partitions, first, depth, syndromes } => {
-                out.push(kind::SKETCH);
-                codec::put_varint(out, u64::from(*partitions));
-                codec::put_varint(out, u64::from(*first));
-                out.push(*depth);
-                put_words(out, syndromes);
+            Self::Sketch(sketch) => sketch.encode(out),
+            Self::Answer { names } => {
+                out.push(kind::ANSWER);
+                names.encode(out);
             }
-            Self::Answer { partitions } => put_outcomes(out, partitions),
-            Self::Extra { depth, syndromes } => {
-                out.extend_from_slice(&[kind::EXTRA, *depth]);
-                put_words(out, syndromes);
+            Self::Settled { names } => {
+                out.push(kind::SETTLED);
+                names.encode(out);
             }
-            Self::Check { sum } => {
+            Self::Partly { more, decoded, names } => {
+                out.extend_from_slice(&[kind::PARTLY, *more]);
+                put_flags(out, decoded);
+                names.encode(out);
+            }
+            Self::Extra { packed } => {
+                out.push(kind::EXTRA);
+                codec::put_varint(out, packed.len() as u64);
+                out.extend_from_slice(packed);
+            }
+            Self::Check { sum, short: false } => {
                 out.push(kind::CHECK);
-                out.extend_from_slice(&sum.to_le_bytes());
+                out.extend_from_slice(sum);
+            }
+            Self::Check { sum: [a, b, c, d, e, ..], short: true } => {
+                out.extend_from_slice(&[kind::CHECK_SHORT, *a, *b, *c, *d, *e]);
             }
             Self::Again => out.push(kind::AGAIN),
             Self::List { last, hashes } => {
@@ -296,6 +344,10 @@ impl Message {
                 codec::put_varint(out, ids.len() as u64);
                 ids.iter().for_each(|id| out.extend_from_slice(id));
             }
+            Self::Resume { taken } => {
+                out.push(kind::RESUME);
+                codec::put_varint(out, *taken);
+            }
         }
     }
 
@@ -310,12 +362,14 @@ impl Message {
 
 impl Hello {
     fn decode(first: u8, input: &mut &[u8]) -> Result<Self, DecodeError> {
-        let version = first & 0x07;
-        if version == 0 {
-            return Err(DecodeError::Unknown);
-        }
         let salt = if first & SALTED == 0 { None } else { Some(codec::take(input)?) };
         let fingerprint = codec::take(input)?;
+        let opening = if first & WITH_OPENING == 0 {
+            None
+        } else {
+            Some((codec::take_varint(input)?, take_estimator(input)?))
+        };
+        let since = if first & SINCE == 0 { None } else { Some(codec::take_varint(input)?) };
         let mut extensions = Vec::new();
         if first & EXTENDED != 0 {
             let len = codec::take_count(input, MAX_EXTENSIONS, 1)?;
@@ -324,74 +378,128 @@ impl Hello {
             }
             extensions.extend_from_slice(codec::take_slice(input, len)?);
         }
-        Ok(Self { version, want_ids: first & WANT_IDS != 0, salt, fingerprint, extensions })
+        let (version, want_ids) = (first & VERSIONS, first & WANT_IDS != 0);
+        Ok(Self { version, want_ids, salt, fingerprint, opening, since, extensions })
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        let salted = if self.salt.is_some() { SALTED } else { 0 };
-        let extended = if self.extensions.is_empty() { 0 } else { EXTENDED };
-        let want_ids = if self.want_ids { WANT_IDS } else { 0 };
-        out.push(salted | extended | want_ids | (self.version & 0x07));
+        let flag = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
+        out.push(
+            flag(self.salt.is_some(), SALTED)
+                | flag(!self.extensions.is_empty(), EXTENDED)
+                | flag(self.want_ids, WANT_IDS)
+                | flag(self.opening.is_some(), WITH_OPENING)
+                | flag(self.since.is_some(), SINCE)
+                | (self.version & VERSIONS),
+        );
         out.extend_from_slice(self.salt.as_ref().map_or(&[], |salt| salt.as_slice()));
         out.extend_from_slice(&self.fingerprint);
-        if extended != 0 {
+        if let Some((count, estimator)) = &self.opening {
+            codec::put_varint(out, *count);
+            put_estimator(out, estimator);
+        }
+        if let Some(since) = self.since {
+            codec::put_varint(out, since);
+        }
+        if !self.extensions.is_empty() {
             codec::put_varint(out, self.extensions.len() as u64);
             out.extend_from_slice(&self.extensions);
         }
     }
 }
 
+impl Estimate {
+    fn decode(input: &mut &[u8]) -> Result<Self, DecodeError> {
+        let round = codec::take_u8(input)?;
+        let salt = if round == 0 { None } else { Some(codec::take(input)?) };
+        Ok(Self { round, salt, count: codec::take_varint(input)?, estimator: take_estimator(input)? })
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[kind::ESTIMATE, self.round]);
+        out.extend_from_slice(self.salt.as_ref().map_or(&[], |salt| salt.as_slice()));
+        codec::put_varint(out, self.count);
+        put_estimator(out, &self.estimator);
+    }
+}
+
 impl Filter {
     fn decode(input: &mut &[u8]) -> Result<Self, DecodeError> {
         let slice = codec::take_varint_u32(input)?;
-        let slices = codec::take_varint_u32(input)?;
-        let hashes = codec::take_u8(input)?;
-        let reply_bits = codec::take_u8(input)?;
+        let [level, hashes, reply] = codec::take(input)?;
+        let salt = codec::take(input)?;
         let len = codec::take_count(input, MAX_SLICE, 1)?;
         let bits = codec::take_slice(input, len)?.to_vec();
-        let small = slices <= MAX_SLICES && hashes <= MAX_FILTER_HASHES && reply_bits <= MAX_FILTER_BITS_EACH;
-        if !small || slice >= slices {
+        let small = level <= MAX_FILTER_LEVEL && hashes <= MAX_FILTER_HASHES && reply <= MAX_DENSITY;
+        if !small || slice >> level != 0 {
             return Err(DecodeError::TooLarge);
         }
         if hashes == 0 && !bits.is_empty() {
             return Err(DecodeError::NonCanonical);
         }
-        Ok(Self { slice, slices, hashes, reply_bits, bits })
+        Ok(Self { slice, level, hashes, reply, salt, bits })
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
         out.push(kind::FILTER);
         codec::put_varint(out, u64::from(self.slice));
-        codec::put_varint(out, u64::from(self.slices));
-        out.extend_from_slice(&[self.hashes, self.reply_bits]);
+        out.extend_from_slice(&[self.level, self.hashes, self.reply]);
+        out.extend_from_slice(&self.salt);
         codec::put_varint(out, self.bits.len() as u64);
         out.extend_from_slice(&self.bits);
     }
 }
 
-fn take_depth(input: &mut &[u8]) -> Result<u8, DecodeError> {
-    match codec::take_u8(input)? {
-        0 => Err(DecodeError::NonCanonical),
-        depth if depth > MAX_DEPTH => Err(DecodeError::TooLarge),
-        depth => Ok(depth),
+impl Sketch {
+    fn decode(input: &mut &[u8]) -> Result<Self, DecodeError> {
+        let [level, width, depth] = codec::take(input)?;
+        let (bits, last) = (width & !LAST, width & LAST != 0);
+        let first = codec::take_varint_u32(input)?;
+        let parts = codec::take_count(input, MAX_PARTS, 1)?;
+        let shaped = level <= MAX_LEVEL && (8..=32).contains(&bits) && depth <= MAX_DEPTH;
+        let syndromes = parts * usize::from(depth);
+        if !shaped || u64::from(first) + parts as u64 > 1 << level || syndromes > MAX_SYNDROMES {
+            return Err(DecodeError::TooLarge);
+        }
+        if syndromes == 0 {
+            return Err(DecodeError::NonCanonical);
+        }
+        let packed = codec::take_slice(input, packed_len(syndromes, bits))?;
+        Ok(Self { level, bits, last, depth, first, syndromes: unpack(packed, syndromes, bits)? })
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        let last = if self.last { LAST } else { 0 };
+        out.extend_from_slice(&[kind::SKETCH, self.level, self.bits | last, self.depth]);
+        codec::put_varint(out, u64::from(self.first));
+        codec::put_varint(out, (self.syndromes.len() / usize::from(self.depth.max(1))) as u64);
+        out.extend_from_slice(&pack(&self.syndromes, self.bits));
     }
 }
 
-fn whole_partitions(syndromes: &[u32], depth: u8) -> Result<usize, DecodeError> {
-    let depth = usize::from(depth);
-    if syndromes.is_empty() || !syndromes.len().is_multiple_of(depth) {
-        return Err(DecodeError::NonCanonical);
+/// A count and as many bits; not all are set.
+fn take_flags(input: &mut &[u8]) -> Result<Vec<bool>, DecodeError> {
+    let count = codec::take_count(input, MAX_PARTS, 0)?;
+    let words = unpack(codec::take_slice(input, packed_len(count, 1))?, count, 1)?;
+    let flags: Vec<bool> = words.into_iter().map(|word| word == 1).collect();
+    if flags.iter().all(|&flag| flag) { Err(DecodeError::NonCanonical) } else { Ok(flags) }
+}
+
+fn put_flags(out: &mut Vec<u8>, flags: &[bool]) {
+    codec::put_varint(out, flags.len() as u64);
+    let words: Vec<u32> = flags.iter().map(|&flag| u32::from(flag)).collect();
+    out.extend_from_slice(&pack(&words, 1));
+}
+
+fn take_estimator(input: &mut &[u8]) -> Result<[u16; ESTIMATOR_WORDS], DecodeError> {
+    let mut words = [0; ESTIMATOR_WORDS];
+    for word in &mut words {
+        *word = u16::from_le_bytes(codec::take(input)?);
     }
-    Ok(syndromes.len() / depth)
+    Ok(words)
 }
 
-fn take_words(input: &mut &[u8], limit: usize) -> Result<Vec<u32>, DecodeError> {
-    let count = codec::take_count(input, limit, 4)?;
-    (0..count).map(|_| codec::take(input).map(u32::from_le_bytes)).collect()
-}
-
-fn put_words(out: &mut Vec<u8>, words: &[u32]) {
-    codec::put_varint(out, words.len() as u64);
+fn put_estimator(out: &mut Vec<u8>, words: &[u16; ESTIMATOR_WORDS]) {
     words.iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
 }
 
@@ -409,42 +517,6 @@ fn put_hashes(out: &mut Vec<u8>, hashes: &[u64]) {
 fn take_ids(input: &mut &[u8]) -> Result<Vec<Id>, DecodeError> {
     let count = codec::take_count(input, MAX_IDS, 32)?;
     ascending((0..count).map(|_| codec::take(input)).collect::<Result<_, _>>()?)
-}
-
-fn take_outcomes(input: &mut &[u8]) -> Result<Vec<Outcome>, DecodeError> {
-    let count = codec::take_count(input, MAX_SYNDROMES, 1)?;
-    let mut outcomes = Vec::with_capacity(count);
-    for _ in 0..count {
-        outcomes.push(match codec::take_varint(input)? {
-            0 => Outcome::More,
-            1 => Outcome::GaveUp,
-            found if found - 2 > u64::from(MAX_DEPTH) => return Err(DecodeError::TooLarge),
-            found => {
-                let ids = (2..found).map(|_| codec::take(input).map(u32::from_le_bytes));
-                let ids = ascending(ids.collect::<Result<Vec<u32>, _>>()?)?;
-                if ids.first() == Some(&0) {
-                    return Err(DecodeError::NonCanonical);
-                }
-                Outcome::Decoded(ids)
-            }
-        });
-    }
-    Ok(outcomes)
-}
-
-fn put_outcomes(out: &mut Vec<u8>, outcomes: &[Outcome]) {
-    out.push(kind::ANSWER);
-    codec::put_varint(out, outcomes.len() as u64);
-    for outcome in outcomes {
-        match outcome {
-            Outcome::More => out.push(0),
-            Outcome::GaveUp => out.push(1),
-            Outcome::Decoded(ids) => {
-                codec::put_varint(out, ids.len() as u64 + 2);
-                ids.iter().for_each(|id| out.extend_from_slice(&id.to_le_bytes()));
-            }
-        }
-    }
 }
 
 fn ascending<T: Ord>(items: Vec<T>) -> Result<Vec<T>, DecodeError> {

@@ -1,160 +1,208 @@
-//! One side's set under the salt of a round: hashed, ordered by hash, cut into partitions.
+//! One side's set during a session: a snapshot, and what of it was found to be missing at the peer.
+
+use core::ops::RangeInclusive;
+use std::collections::BTreeSet;
 
 use crate::reconcile::Id;
+use crate::reconcile::bits::packed_len;
 use crate::reconcile::bloom;
-use crate::reconcile::index::{Fingerprint, Index, words};
-use crate::reconcile::sketch;
-use crate::reconcile::wire::{COUNTERS, Filter, MAX_SLICE, MAX_SLICES};
+use crate::reconcile::element::{Cut, Element, Estimator, span};
+use crate::reconcile::fingerprint::Fingerprint;
+use crate::reconcile::index::{Index, add_powers};
+use crate::reconcile::wire::{Filter, MAX_FILTER_LEVEL, MAX_SLICE};
 
 const ROUND_CONTEXT: &str = "CosmicSyncCore 2026 cs-gossip reconcile round";
 
-/// What remains undecided of a set. 24 bytes an element, for as long as a session lasts.
+/// Multiplications that one session may cause here for each own id, and for nothing (REC-12).
+const WORK_EACH: u64 = 4096;
+const WORK_FREE: u64 = 1 << 26;
+
+/// What remains undecided of a set.
 #[derive(Debug, Default)]
 pub(crate) struct Working {
-    /// By ascending hash.
-    elements: Vec<Element>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Element {
-    /// Decides slice, partition, short id and positions in filters.
-    hash: u64,
-    /// Independent of `hash`: what the final sum adds up (REC-9).
-    check: u64,
-    /// Place in the snapshot's order.
-    rank: u32,
+    index: Index,
+    /// What the final check is over before anything is excluded: more than the index while only what is recent is looked at.
+    total: Fingerprint,
     /// Found to be missing at the peer.
-    pub(crate) missing: bool,
-}
-
-impl Element {
-    /// The field element: the lower half of the hash, zero being no element of a sketch.
-    fn short(&self) -> u32 {
-        (self.hash as u32).max(1)
-    }
+    excluded: BTreeSet<Element>,
+    /// What to fall back to if a check fails.
+    kept: BTreeSet<Element>,
+    work: u64,
 }
 
 impl Working {
-    /// Hashes all of `index` but the ranks in `missing` (ascending). One keyed BLAKE3 an id, and a sort.
-    pub(crate) fn new(index: &Index, missing: &[u32], salt: [u8; 8], round: u8) -> Self {
-        let key = round_key(salt, round);
-        let mut skip = missing.iter().copied().peekable();
-        let mut elements = Vec::with_capacity(index.len().saturating_sub(missing.len()));
-        for (rank, id) in (0u32..).zip(index.iter()) {
-            if skip.next_if_eq(&rank).is_some() {
-                continue;
-            }
-            let [hash, check, ..] = words(blake3::keyed_hash(&key, id).as_bytes());
-            elements.push(Element { hash, check, rank, missing: false });
-        }
-        elements.sort_unstable_by_key(|element| element.hash);
-        Self { elements }
+    /// Begins with everything in `index`; checks are over what `total` sums.
+    pub(crate) fn new(index: Index, total: Fingerprint) -> Self {
+        Self { index, total, ..Self::default() }
     }
 
+    /// Looks at another index, and keeps what was found.
+    pub(crate) fn widen(&mut self, index: Index) {
+        self.total = index.fingerprint();
+        self.index = index;
+    }
+
+    /// How many are undecided.
     pub(crate) fn len(&self) -> u64 {
-        self.elements.len() as u64
+        self.index.len().saturating_sub(self.excluded.len()) as u64
     }
 
-    /// Moves what was found missing out; `ranks` stays ascending.
-    pub(crate) fn take_missing(&mut self, ranks: &mut Vec<u32>) {
-        let before = ranks.len();
-        ranks.extend(self.elements.iter().filter(|element| element.missing).map(|element| element.rank));
-        if ranks.len() > before {
-            ranks.sort_unstable();
-            self.elements.retain(|element| !element.missing);
+    /// Whether nothing was found to be missing at the peer.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.excluded.is_empty()
+    }
+
+    /// What was found to be missing at the peer, in no order.
+    pub(crate) fn found(&self) -> Vec<Id> {
+        self.excluded.iter().map(|element| element.id).collect()
+    }
+
+    pub(crate) fn exclude(&mut self, elements: Vec<Element>) {
+        if elements.len() > self.excluded.len() / 8 {
+            self.excluded.append(&mut elements.into_iter().collect());
+        } else {
+            self.excluded.extend(elements);
         }
     }
 
-    /// Each element adds or subtracts one in one of the counters (Thorup and Zhang's form of the
-    /// Alon-Matias-Szegedy sketch).
-    pub(crate) fn counters(&self) -> Box<[i64; COUNTERS]> {
-        let mut counters = Box::new([0i64; COUNTERS]);
-        for element in &self.elements {
-            let sign = if element.check >> 63 == 1 { -1 } else { 1 };
-            if let Some(counter) = counters.get_mut(element.check as usize % COUNTERS) {
-                *counter += sign;
-            }
+    /// Takes back what was excluded by mistake: the peer has it after all.
+    pub(crate) fn readmit(&mut self, elements: &[Element]) {
+        for element in elements {
+            self.excluded.remove(element);
         }
-        counters
     }
 
-    /// The sum of what both sides should hold.
-    pub(crate) fn common_sum(&self) -> u64 {
-        let common = self.elements.iter().filter(|element| !element.missing);
-        common.fold(0, |sum, element| sum.wrapping_add(element.check))
+    /// Remembers what is excluded now; [`Self::roll_back`] returns to it.
+    pub(crate) fn keep(&mut self) {
+        self.kept.clone_from(&self.excluded);
     }
 
-    /// Elements of part `part` of `parts`, missing ones included.
-    fn part(&self, part: u32, parts: u32) -> &[Element] {
-        let (from, to) = self.part_bounds(part, parts);
-        &self.elements[from..to]
+    pub(crate) fn roll_back(&mut self) {
+        self.excluded.clone_from(&self.kept);
     }
 
-    fn part_mut(&mut self, part: u32, parts: u32) -> &mut [Element] {
-        let (from, to) = self.part_bounds(part, parts);
-        &mut self.elements[from..to]
+    /// Whether the session has cost more than an honest one can.
+    pub(crate) fn is_overworked(&self) -> bool {
+        self.work > WORK_FREE + WORK_EACH * self.index.len() as u64
     }
 
-    fn part_bounds(&self, part: u32, parts: u32) -> (usize, usize) {
-        let place = |hash: u64| ((hash >> 32) * u64::from(parts)) >> 32;
-        let from = self.elements.partition_point(|element| place(element.hash) < u64::from(part));
-        let to = self.elements.partition_point(|element| place(element.hash) <= u64::from(part));
-        (from, to)
+    /// The digest of the sum of what both sides should hold. One hash for each excluded id.
+    pub(crate) fn common(&self) -> [u8; 8] {
+        let mut sum = self.total;
+        self.excluded.iter().for_each(|element| sum.remove_hash(self.index.hash_of(&element.id)));
+        sum.digest()
     }
 
-    /// Syndromes of one partition.
-    pub(crate) fn syndromes(&self, part: u32, parts: u32, depth: u8) -> Vec<u32> {
-        let mut syndromes = vec![0; usize::from(depth)];
-        for element in self.part(part, parts) {
-            sketch::toggle(&mut syndromes, element.short());
+    pub(crate) fn estimator(&self) -> Estimator {
+        let mut estimator = self.index.estimator();
+        self.excluded.iter().for_each(|element| estimator.toggle(element.hash));
+        estimator
+    }
+
+    /// Undecided elements with these hashes, ascending.
+    pub(crate) fn remaining(&self, range: RangeInclusive<u64>) -> impl Iterator<Item = &Element> {
+        let mut excluded = self.excluded_in(range.clone()).peekable();
+        self.index.range(range).filter(move |element| {
+            while excluded.next_if(|excluded| excluded < element).is_some() {}
+            excluded.peek() != Some(element)
+        })
+    }
+
+    fn excluded_in(&self, range: RangeInclusive<u64>) -> impl Iterator<Item = &Element> {
+        let (low, high) = range.into_inner();
+        self.excluded.range(Element { hash: low, id: [0; 32] }..=Element { hash: high, id: [0xff; 32] })
+    }
+
+    /// Syndromes of one partition of what is undecided.
+    pub(crate) fn sketch(&mut self, cut: Cut, part: u32, depth: usize) -> Vec<u32> {
+        // With much excluded, what leaves remember is of little use.
+        if self.excluded.len() > self.index.len() / 8 {
+            let mut sums = vec![0; depth];
+            let count = add_powers(cut, &mut sums, self.remaining(cut.part(part)));
+            self.work += (count * depth) as u64;
+            return sums;
         }
-        syndromes
+        let (mut sums, cost) = self.index.sketch(cut, part, depth);
+        let count = add_powers(cut, &mut sums, self.excluded_in(cut.part(part)));
+        self.work += cost + (count * depth) as u64;
+        sums
     }
 
-    /// Marks the element of a partition with this short id as missing at the peer; `false` if there is none.
-    pub(crate) fn mark(&mut self, part: u32, parts: u32, short: u32) -> bool {
-        let found = self.part_mut(part, parts).iter_mut().find(|element| element.short() == short);
-        let known = found.is_some();
-        if let Some(element) = found {
-            element.missing = true;
-        }
-        known
+    /// Undecided elements whose name starts with one of these (ascending) `width` bits, with their names, by name. A
+    /// binary search each; a pass over the set where short ids are the last bits.
+    pub(crate) fn select(&mut self, cut: Cut, width: u8, buckets: &[u64]) -> Vec<(u64, Element)> {
+        let shift = cut.width() - width;
+        let named = |element: &Element| (cut.name(element.hash), *element);
+        let mut found: Vec<(u64, Element)> = if cut.last {
+            self.work += self.index.len() as u64 / 4;
+            let all = self.remaining(0..=u64::MAX).map(named);
+            all.filter(|(name, _)| buckets.binary_search(&(name >> shift)).is_ok()).collect()
+        } else {
+            let of = |&bucket: &u64| {
+                let inside = self.remaining(cut.bucket(bucket, width)).map(named);
+                inside.filter(move |(name, _)| name >> shift == bucket)
+            };
+            buckets.iter().flat_map(of).collect()
+        };
+        found.sort_unstable();
+        found
     }
 
-    /// How many slices a filter of this set takes at `bits_each`.
-    pub(crate) fn slices(&self, bits_each: u8) -> u32 {
-        let bytes = (self.len() * u64::from(bits_each)).div_ceil(8);
+    /// Excluded elements with one of these (ascending) names, with their names, by name.
+    pub(crate) fn select_excluded(&self, cut: Cut, names: &[u64]) -> Vec<(u64, Element)> {
+        let named = |element: &Element| (cut.name(element.hash), *element);
+        let mut found: Vec<(u64, Element)> = if cut.last {
+            let all = self.excluded.iter().map(named);
+            all.filter(|(name, _)| names.binary_search(name).is_ok()).collect()
+        } else {
+            let of = |&name: &u64| self.excluded_in(cut.bucket(name, cut.width())).map(named);
+            names.iter().flat_map(|name| of(name).filter(move |(other, _)| other == name)).collect()
+        };
+        found.sort_unstable();
+        found
+    }
+
+    /// The filter takes `2^level` slices at this density.
+    pub(crate) fn filter_level(&self, density: u8) -> u8 {
+        let bytes = (self.len() * u64::from(density)).div_ceil(32);
         // Half full on average: slices are of uneven size, and a fuller one must still fit.
-        bytes.div_ceil(MAX_SLICE as u64 / 2).clamp(1, u64::from(MAX_SLICES)) as u32
+        let slices = bytes.div_ceil(MAX_SLICE as u64 / 2).max(1).next_power_of_two();
+        (slices.ilog2() as u8).min(MAX_FILTER_LEVEL)
     }
 
-    /// One slice of a filter of this set.
-    pub(crate) fn filter(&self, slice: u32, slices: u32, bits_each: u8, reply_bits: u8) -> Filter {
-        if bits_each == 0 {
-            return Filter { slice, slices, hashes: 0, reply_bits, bits: Vec::new() };
+    /// One slice of a filter of what is undecided.
+    pub(crate) fn filter(&self, slice: u32, level: u8, density: u8, reply: u8, salt: [u8; 8]) -> Filter {
+        if density == 0 {
+            return Filter { slice, level, hashes: 0, reply, salt, bits: Vec::new() };
         }
-        let hashes = bloom::hashes_for(bits_each);
-        let elements = self.part(slice, slices);
-        let mut bits = vec![0; (elements.len() * usize::from(bits_each)).div_ceil(8).min(MAX_SLICE)];
-        elements.iter().for_each(|element| bloom::insert(&mut bits, hashes, element.hash));
-        Filter { slice, slices, hashes, reply_bits, bits }
+        let hashes = bloom::hashes_for(density);
+        let range = span(u64::from(slice), u64::from(slice), level);
+        let elements: Vec<u64> = self.remaining(range).map(|element| element.hash).collect();
+        let mut bits =
+            vec![0; packed_len(elements.len() * usize::from(density), 1).div_ceil(4).min(MAX_SLICE)];
+        elements.iter().for_each(|hash| bloom::insert(&mut bits, hashes, hash ^ u64::from_le_bytes(salt)));
+        Filter { slice, level, hashes, reply, salt, bits }
     }
 
-    /// Marks as missing what the peer's filter excludes.
+    /// Excludes what the peer's filter does.
     pub(crate) fn apply(&mut self, filter: &Filter) {
         if filter.hashes == 0 {
             return;
         }
-        for element in self.part_mut(filter.slice, filter.slices) {
-            element.missing |= !bloom::contains(&filter.bits, filter.hashes, element.hash);
-        }
+        let salt = u64::from_le_bytes(filter.salt);
+        let range = span(u64::from(filter.slice), u64::from(filter.slice), filter.level);
+        let absent = |element: &&Element| !bloom::contains(&filter.bits, filter.hashes, element.hash ^ salt);
+        let excluded: Vec<Element> = self.remaining(range).filter(absent).copied().collect();
+        self.exclude(excluded);
     }
 
-    /// All hashes, ascending; equal ones once.
+    /// All undecided hashes above this one, ascending; equal ones once.
     pub(crate) fn hashes_above(&self, above: Option<u64>, limit: usize) -> Vec<u64> {
-        let from = self.elements.partition_point(|element| above.is_some_and(|above| element.hash <= above));
-        let mut hashes: Vec<u64> = Vec::with_capacity(limit.min(self.elements.len() - from));
-        for element in &self.elements[from..] {
+        let Some(from) = above.map_or(Some(0), |above| above.checked_add(1)) else {
+            return Vec::new();
+        };
+        let mut hashes: Vec<u64> = Vec::new();
+        for element in self.remaining(from..=u64::MAX) {
             if hashes.last() == Some(&element.hash) {
                 continue;
             }
@@ -166,60 +214,27 @@ impl Working {
         hashes
     }
 
-    /// Compares with the peer's hashes between `above` and `up_to`: marks what the peer lacks and returns
+    /// Compares with the peer's hashes above `above` up to `up_to`: excludes what the peer lacks and returns
     /// what this side lacks.
     pub(crate) fn compare(&mut self, above: Option<u64>, up_to: u64, hashes: &[u64]) -> Vec<u64> {
-        let from = self.elements.partition_point(|element| above.is_some_and(|above| element.hash <= above));
-        let to = self.elements.partition_point(|element| element.hash <= up_to);
-        let range = &mut self.elements[from..to.max(from)];
-        for element in range.iter_mut() {
-            element.missing |= hashes.binary_search(&element.hash).is_err();
-        }
-        let lacking = |hash: &u64| range.binary_search_by_key(hash, |element| element.hash).is_err();
+        let from = above.map_or(0, |above| above.saturating_add(1));
+        let own: Vec<Element> = self.remaining(from..=up_to).copied().collect();
+        let absent = own.iter().filter(|element| hashes.binary_search(&element.hash).is_err());
+        self.exclude(absent.copied().collect());
+        let lacking = |hash: &u64| own.binary_search_by_key(hash, |element| element.hash).is_err();
         hashes.iter().copied().filter(lacking).collect()
     }
 
-    /// Marks every element with this hash as missing at the peer.
-    pub(crate) fn mark_hash(&mut self, hash: u64) {
-        let from = self.elements.partition_point(|element| element.hash < hash);
-        for element in self.elements[from..].iter_mut().take_while(|element| element.hash == hash) {
-            element.missing = true;
-        }
+    /// Excludes every element with one of these hashes.
+    pub(crate) fn exclude_hashes(&mut self, hashes: &[u64]) {
+        let of = |&hash: &u64| self.remaining(hash..=hash).copied();
+        let found: Vec<Element> = hashes.iter().flat_map(of).collect();
+        self.exclude(found);
     }
-}
-
-/// The ids at these ranks, ascending. One pass over the index.
-pub(crate) fn ids_at(index: &Index, ranks: &[u32]) -> Vec<Id> {
-    let mut wanted = ranks.iter().copied().peekable();
-    let mut ids = Vec::with_capacity(ranks.len());
-    for (rank, id) in (0u32..).zip(index.iter()) {
-        if wanted.peek().is_none() {
-            break;
-        }
-        if wanted.next_if_eq(&rank).is_some() {
-            ids.push(*id);
-        }
-    }
-    ids
-}
-
-/// The twelve bytes of a greeting: of the index's own sum, or of one under a salt (REC-2).
-pub(crate) fn greeting_fingerprint(index: &Index, salt: Option<[u8; 8]>) -> [u8; 12] {
-    let sum = salt.map_or_else(
-        || index.fingerprint(),
-        |salt| {
-            let key = round_key(salt, u8::MAX);
-            let mut sum = Fingerprint::default();
-            index.iter().for_each(|id| sum.add_hash(blake3::keyed_hash(&key, id).as_bytes()));
-            sum
-        },
-    );
-    let hash = blake3::hash(&sum.to_bytes());
-    *hash.as_bytes().first_chunk().expect("a hash has 32 bytes")
 }
 
 /// Salt and round decide every hash of a round (REC-3): collisions and false positives do not repeat.
-fn round_key(salt: [u8; 8], round: u8) -> [u8; 32] {
+pub(crate) fn round_key(salt: [u8; 8], round: u8) -> [u8; 32] {
     let mut material = [0; 9];
     material[..8].copy_from_slice(&salt);
     material[8] = round;
@@ -229,45 +244,57 @@ fn round_key(salt: [u8; 8], round: u8) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    fn index(range: core::ops::Range<u32>) -> Index {
-        range.map(|number| *blake3::hash(&number.to_le_bytes()).as_bytes()).collect()
+    fn working(range: core::ops::Range<u32>) -> Working {
+        let index: Index = range.map(|number| *blake3::hash(&number.to_le_bytes()).as_bytes()).collect();
+        let total = index.fingerprint();
+        Working::new(index, total)
     }
 
-    /// REC-3
-    #[test]
-    fn partitions_cover_every_element_once() {
-        let working = Working::new(&index(0..1000), &[], [7; 8], 1);
-        for parts in [1, 3, 64, 1000] {
-            let covered: usize = (0..parts).map(|part| working.part(part, parts).len()).sum();
-            assert_eq!(covered, 1000);
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// REC-7 and REC-9
+        #[test]
+        fn what_is_excluded_is_as_if_it_had_never_been_there(
+            out in proptest::collection::btree_set(0usize..600, 0..200), level in 0u8..4, last: bool,
+        ) {
+            let mut all = working(0..600);
+            let elements: Vec<Element> = all.remaining(0..=u64::MAX).copied().collect();
+            let (gone, left): (Vec<_>, Vec<_>) = (0..600).partition(|at| out.contains(at));
+            all.exclude(gone.iter().map(|&at| elements[at]).collect());
+            let index: Index = left.iter().map(|&at| elements[at].id).collect();
+            let total = index.fingerprint();
+            let mut rest = Working::new(index, total);
+            prop_assert_eq!(all.len(), rest.len());
+            prop_assert_eq!(all.common(), rest.common());
+            prop_assert_eq!(all.estimator(), rest.estimator());
+            let cut = Cut { level, bits: 24, last };
+            for part in 0..cut.parts() {
+                prop_assert_eq!(all.sketch(cut, part, 12), rest.sketch(cut, part, 12));
+            }
+            let mut names: Vec<u64> = elements[..20].iter().map(|element| cut.name(element.hash)).collect();
+            names.sort_unstable();
+            prop_assert_eq!(all.select(cut, cut.width(), &names), rest.select(cut, cut.width(), &names));
+            prop_assert_eq!(all.hashes_above(None, 9), rest.hashes_above(None, 9));
+            all.readmit(&gone.iter().map(|&at| elements[at]).collect::<Vec<_>>());
+            prop_assert_eq!(all.len(), 600);
         }
     }
 
-    /// REC-5
+    /// REC-6
     #[test]
-    fn the_estimator_is_within_its_deviation() {
-        let (ours, theirs) = (index(0..10_000), index(1_000..10_500));
-        let mut total = 0.0;
-        for round in 0..16 {
-            let (a, b) = (Working::new(&ours, &[], [1; 8], round), Working::new(&theirs, &[], [1; 8], round));
-            let counters = a.counters().into_iter().zip(*b.counters());
-            total += counters.map(|(a, b)| ((a - b) as f64).powi(2)).sum::<f64>();
+    fn a_filter_excludes_most_strangers_and_no_member() {
+        let (mut ours, theirs) = (working(0..4000), working(2000..4000));
+        let level = theirs.filter_level(40);
+        for slice in 0..1 << level {
+            ours.apply(&theirs.filter(slice, level, 40, 0, [9; 8]));
         }
-        let mean = total / 16.0;
-        assert!((1300.0..1700.0).contains(&mean), "{mean}");
-    }
-
-    #[test]
-    fn missing_ranks_are_left_out_of_the_next_round() {
-        let set = index(0..100);
-        let mut working = Working::new(&set, &[3, 50], [1; 8], 1);
-        assert_eq!(working.len(), 98);
-        working.elements[0].missing = true;
-        let mut ranks = vec![3, 50];
-        working.take_missing(&mut ranks);
-        assert_eq!((ranks.len(), working.len()), (3, 97));
-        assert_eq!(Working::new(&set, &ranks, [1; 8], 2).len(), 97);
-        assert_eq!(ids_at(&set, &[0, 99]), vec![*set.iter().next().unwrap(), *set.iter().last().unwrap()]);
+        assert!((2000..2100).contains(&ours.len()), "{}", ours.len());
+        let mut none = working(0..50);
+        none.apply(&theirs.filter(0, 0, 0, 0, [9; 8]));
+        assert_eq!(none.len(), 50);
+        none.apply(&working(0..0).filter(0, 0, 8, 0, [9; 8]));
+        assert_eq!(none.len(), 0);
     }
 }

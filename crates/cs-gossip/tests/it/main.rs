@@ -2,6 +2,7 @@
 
 mod network;
 mod properties;
+mod reconcile_laws;
 mod reconciling;
 mod rules;
 mod stories;

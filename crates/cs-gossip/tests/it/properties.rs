@@ -1,90 +1,12 @@
 //! What must hold for any input.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cs_gossip::reconcile::{self, Id, Index};
 use cs_gossip::{Config, Gossip, Input, Output, wire};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::sample::Index as Pick;
 
 use crate::network::{EPOCH, node_id};
-use crate::reconciling::{LEAN, assert_exact, converse};
-
-/// Ids that an adversary might choose: close together, far apart, sharing either end.
-fn adversarial_id() -> impl Strategy<Value = Id> {
-    let near = |fill: u8, at: usize| {
-        any::<[u8; 2]>().prop_map(move |varied| {
-            let mut id = [fill; 32];
-            id[at..at + 2].copy_from_slice(&varied);
-            id
-        })
-    };
-    prop_oneof![near(0, 30), near(0, 0), near(0xff, 15), near(0xff, 30), any::<[u8; 32]>()]
-}
-
-fn set() -> impl Strategy<Value = BTreeSet<Id>> {
-    prop_oneof![
-        proptest::collection::btree_set(adversarial_id(), 0..40),
-        proptest::collection::btree_set(adversarial_id(), 0..400),
-    ]
-}
-
-fn reconcile_message() -> impl Strategy<Value = reconcile::wire::Message> {
-    use reconcile::wire::{Filter, Hello, MAX_DEPTH, Message, Outcome};
-    let words = |range| vec(any::<u32>(), range);
-    let hashes =
-        || proptest::collection::btree_set(any::<u64>(), 0..20).prop_map(|set| set.into_iter().collect());
-    let outcome = prop_oneof![
-        Just(Outcome::More),
-        Just(Outcome::GaveUp),
-        proptest::collection::btree_set(1u32.., 0..usize::from(MAX_DEPTH))
-            .prop_map(|set| Outcome::Decoded(set.into_iter().collect())),
-    ];
-    prop_oneof![
-        (1u8..8, any::<bool>(), any::<Option<[u8; 8]>>(), any::<[u8; 12]>(), vec(any::<u8>(), 0..64))
-            .prop_map(|(version, want_ids, salt, fingerprint, extensions)| {
-                Message::Hello(Hello { version, want_ids, salt, fingerprint, extensions })
-            }),
-        Just(Message::Same),
-        Just(Message::Again),
-        (any::<[u8; 8]>(), any::<u64>(), words(0..40)).prop_map(|(salt, count, syndromes)| Message::Begin {
-            salt,
-            count,
-            syndromes
-        }),
-        (any::<u8>(), any::<u64>(), any::<[i64; 32]>(), any::<[i64; 32]>()).prop_map(
-            |(round, count, a, b)| {
-                let mut counters = Box::new([0; 64]);
-                counters[..32].copy_from_slice(&a);
-                counters[32..].copy_from_slice(&b);
-                Message::Estimate { round, count, counters }
-            }
-        ),
-        (0u32..100, 1u8..23, 0u8..32, vec(any::<u8>(), 0..100)).prop_map(
-            |(slice, hashes, reply_bits, bits)| {
-                Message::Filter(Filter { slice, slices: slice + 3, hashes, reply_bits, bits })
-            }
-        ),
-        (1u8..=MAX_DEPTH, 0u32..1000, words(1..5)).prop_map(|(depth, first, pattern)| Message::Sketch {
-            partitions: first + 9,
-            first,
-            depth,
-            syndromes: pattern.repeat(usize::from(depth)),
-        }),
-        (1u8..=MAX_DEPTH, words(1..5)).prop_map(|(depth, pattern)| Message::Extra {
-            depth,
-            syndromes: pattern.repeat(usize::from(depth))
-        }),
-        vec(outcome, 0..20).prop_map(|partitions| Message::Answer { partitions }),
-        any::<u64>().prop_map(|sum| Message::Check { sum }),
-        (any::<bool>(), hashes()).prop_map(|(last, hashes)| Message::List { last, hashes }),
-        hashes().prop_map(|hashes| Message::Lack { hashes }),
-        (any::<bool>(), proptest::collection::btree_set(any::<[u8; 32]>(), 0..20))
-            .prop_map(|(last, ids)| Message::Ids { last, ids: ids.into_iter().collect() }),
-    ]
-}
 
 fn gossip_message() -> impl Strategy<Value = wire::Message> {
     use wire::{Ask, Broadcast, Lane, Message, MessageId};
@@ -133,68 +55,10 @@ macro_rules! four_laws {
         prop_assert_eq!(<$type>::from_bytes(&longer), Err(<$error>::Trailing));
     }};
 }
+pub(crate) use four_laws;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
-
-    /// REC-9 and REC-11
-    #[test]
-    fn both_sides_learn_exactly_what_the_other_lacks(
-        shared in set(), ours in set(), theirs in set(), seed: u8, want_ids: bool, verify: bool,
-    ) {
-        let ours: BTreeSet<Id> = shared.union(&ours).copied().collect();
-        let theirs: BTreeSet<Id> = shared.union(&theirs).copied().collect();
-        assert_exact(reconcile::Config { want_ids, verify }, &ours, &theirs, seed);
-    }
-
-    /// REC-12: a changed message is refused, or costs a round, or makes the liar's own session useless; never a
-    /// panic, never an endless conversation.
-    #[test]
-    fn a_tampered_conversation_ends(ours in set(), theirs in set(), at in 0usize..8, byte: Pick, flip in 1u8.., cut: bool) {
-        let index = |ids: &BTreeSet<Id>| ids.iter().copied().collect::<Index>();
-        let mut count = 0;
-        let result = converse(LEAN, &index(&ours), &index(&theirs), 9, &mut |bytes| {
-            if count == at {
-                let place = byte.index(bytes.len());
-                if cut { bytes.truncate(place) } else { bytes[place] ^= flip }
-            }
-            count += 1;
-        });
-        prop_assert!(count < 200, "{} messages", count);
-        if let Ok(outcome) = result {
-            prop_assert!(outcome.initiator.missing.iter().all(|id| ours.contains(id)));
-            prop_assert!(outcome.responder.missing.iter().all(|id| theirs.contains(id)));
-        }
-    }
-
-    /// REC-12: messages of the right form in any order neither panic nor change a session that refuses them.
-    #[test]
-    fn any_messages_from_anyone_leave_a_session_in_order(
-        messages in vec(reconcile_message(), 1..12),
-        ours in set(),
-        initiate: bool,
-    ) {
-        let index: Index = ours.into_iter().collect();
-        let mut session = if initiate {
-            reconcile::Session::initiate(LEAN, &index, [1; 32])
-        } else {
-            reconcile::Session::respond(LEAN, &index, [1; 32])
-        };
-        for message in messages {
-            let _ = session.handle_input(&index, &message.to_bytes());
-            for _ in 0..10_000 {
-                if session.poll_output().is_none() {
-                    break;
-                }
-            }
-            prop_assert_eq!(session.poll_output(), None);
-        }
-    }
-
-    #[test]
-    fn reconciliation_messages_have_one_encoding(message in reconcile_message()) {
-        four_laws!(message, reconcile::wire::Message, reconcile::wire::DecodeError);
-    }
 
     #[test]
     fn gossip_messages_have_one_encoding(message in gossip_message()) {
@@ -205,9 +69,6 @@ proptest! {
     fn decoding_and_encoding_any_bytes_gives_them_back(bytes in vec(any::<u8>(), 0..200), kind in 0u8..0x60) {
         let bytes = [vec![kind], bytes].concat();
         if let Ok(message) = wire::Message::from_bytes(&bytes) {
-            prop_assert_eq!(message.to_bytes(), bytes.clone());
-        }
-        if let Ok(message) = reconcile::wire::Message::from_bytes(&bytes) {
             prop_assert_eq!(message.to_bytes(), bytes);
         }
     }
