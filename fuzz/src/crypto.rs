@@ -1,6 +1,7 @@
 //! Everything of cs-crypto that reads bytes of others. Keys and entropy are fixed, so that seeds stay valid.
 
 use cs_crypto::dh::public_key;
+use cs_crypto::epoch::{AreaSecrets, EpochId, EpochSecrets, Keyring};
 use cs_crypto::invite::{Code, Inviter, Joiner, Meeting};
 use cs_crypto::noise::{Hash, Pattern, Protocol, ReadTurn, Setup, WriteTurn};
 use cs_crypto::ratchet::{Initial, Prekeys, Session, SignedPrekey};
@@ -12,6 +13,7 @@ use crate::laws::{join, split};
 const ALICE: [u8; 32] = [1; 32];
 const BOB: [u8; 32] = [2; 32];
 const PREKEY: [u8; 32] = [3; 32];
+const SPACE: [u8; 32] = [8; 32];
 const MEETING: Meeting = Meeting { joiner: [5; 32], inviter: [6; 32], binding: [7; 32] };
 const CHEAP: Cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
 /// Where a sealed key file names its cost.
@@ -75,6 +77,34 @@ pub fn hpke(bytes: &[u8]) -> bool {
 pub fn hpke_seeds() -> Vec<Vec<u8>> {
     let seal = |text: &[u8]| cs_crypto::hpke::seal(&public_key(&BOB), b"info", b"aad", text, [9; 32]);
     [&b""[..], b"an epoch"].map(|text| seal(text).expect("a good key")).to_vec()
+}
+
+/// A box of an epoch or an area, or a sealed operation, by the first byte.
+pub fn epoch(bytes: &[u8]) -> bool {
+    let Some((&choice, sealed)) = bytes.split_first() else { return false };
+    let (id, ring) = epoch_keys();
+    match choice % 3 {
+        0 => EpochSecrets::open(&BOB, &SPACE, id.number, &id.commitment, sealed).is_ok(),
+        1 => AreaSecrets::open(&BOB, &SPACE, &id, &[[1; 16]], sealed).is_ok(),
+        _ => ring.open(id.number, &[b"notes"], b"aad", sealed).is_ok(),
+    }
+}
+
+fn epoch_keys() -> (EpochId, Keyring) {
+    let mut ring = Keyring::generate([[1; 32], [2; 32], [3; 32]]);
+    let (id, _) = ring.rotate(1, [4; 32]);
+    (id, ring)
+}
+
+/// One of each.
+pub fn epoch_seeds() -> Vec<Vec<u8>> {
+    let (id, ring) = epoch_keys();
+    let secrets = ring.secrets(&id).expect("it was just begun");
+    let whole = secrets.seal_to(&public_key(&BOB), &SPACE, id.number, [9; 32]).expect("a good key");
+    let area = secrets.area(&[b"notes"]).seal_to(&public_key(&BOB), &SPACE, &id, &[[1; 16]], [9; 32]);
+    let operation = ring.seal(&id, &[b"notes"], b"aad", b"text").expect("it was just begun");
+    let sealed = [whole, area.expect("a good key"), operation];
+    (0..).zip(sealed).map(|(choice, sealed)| [&[choice], &sealed[..]].concat()).collect()
 }
 
 /// A code as typed, a hello to the inviter, an answer to the joiner and a proof, one after the other.

@@ -27,6 +27,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "crdt_changes", run: crdt::changes, seeds: crdt::changes_seeds },
     Target { name: "crdt_json", run: crdt::json, seeds: crdt::json_seeds },
     Target { name: "crdt_snapshot", run: crdt::snapshot, seeds: crdt::snapshot_seeds },
+    Target { name: "crypto_epoch", run: crypto::epoch, seeds: crypto::epoch_seeds },
     Target { name: "crypto_hpke", run: crypto::hpke, seeds: crypto::hpke_seeds },
     Target { name: "crypto_invite", run: crypto::invite, seeds: crypto::invite_seeds },
     Target { name: "crypto_noise", run: crypto::noise, seeds: crypto::noise_seeds },

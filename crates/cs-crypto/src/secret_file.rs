@@ -4,7 +4,7 @@
 
 use alloc::vec::Vec;
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use zeroize::Zeroizing;
 
 use crate::aead::{TAG_LENGTH, xopen_in_place, xseal_in_place};
@@ -126,10 +126,15 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], OpenError> {
     Ok(*bytes)
 }
 
+/// `None` for a cost that the parameters exclude, or more memory than there is. The memory is wiped: what is left in it tests
+/// guesses at the passphrase for less than a guess should cost.
 fn derive(passphrase: &[u8], salt: &[u8; 16], params: Params) -> Option<Zeroizing<[u8; 32]>> {
+    let mut memory = Zeroizing::new(Vec::new());
+    memory.try_reserve_exact(params.block_count()).ok()?;
+    memory.resize(params.block_count(), Block::default());
     let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     let mut key = Zeroizing::new([0; 32]);
-    argon.hash_password_into(passphrase, salt, &mut *key).ok()?;
+    argon.hash_password_into_with_memory(passphrase, salt, &mut *key, memory.as_mut_slice()).ok()?;
     Some(key)
 }
 

@@ -5,6 +5,28 @@
 //! [`AreaSecrets`]. Keys are derived downwards only: the key of `a/b` opens everything below `a/b` and tells nothing of `a` or
 //! `a/c` (CRYPTO-6). A [`Keyring`] holds what a device was given, and [`Epochs`] says which epoch to write with and when a
 //! new one is due (CRYPTO-20).
+//!
+//! ```
+//! use std::collections::BTreeSet;
+//! use cs_crypto::dh::public_key;
+//! use cs_crypto::epoch::{Announcement, EpochSecrets, Epochs, Keyring, Next};
+//!
+//! let (space, phone) = ([1; 32], [2; 32]); // the phone's X25519 secret; all entropy comes from the operating system
+//! let mut ring = Keyring::generate([[3; 32], [4; 32], [5; 32]]);
+//! let mut epochs = Epochs::default(); // follows the signed statements of the space
+//! let (readers, revoked) = (BTreeSet::from([public_key(&phone)]), BTreeSet::from([[6; 32]]));
+//!
+//! let Next::Rotate { number } = epochs.next(&readers, &revoked) else { unreachable!() };
+//! let (id, secrets) = ring.rotate(number, [7; 32]);
+//! let sealed_box = secrets.seal_to(&public_key(&phone), &space, number, [8; 32])?; // into a signed statement
+//! epochs.announce(&Announcement { id, readers: &readers, revoked: &revoked, unix_ms: 0, stands: true });
+//!
+//! assert_eq!(epochs.next(&readers, &revoked), Next::Write(id));
+//! let operation = ring.seal(&id, &[b"notes"], b"envelope", b"text").expect("it was just begun");
+//! let at_phone = Keyring::new(number, EpochSecrets::open(&phone, &space, number, &id.commitment, &sealed_box)?);
+//! assert_eq!(at_phone.open(number, &[b"notes"], b"envelope", &operation)?, b"text");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use alloc::vec::Vec;
 use core::fmt;
