@@ -78,7 +78,7 @@ fn hide_later(slot: &mut Slot, action: &Action, dot: Dot, unix_ms: u64, actors: 
 }
 
 /// The steps from the root to a place of the change's table. At most `MAX_DEPTH` of them.
-fn hops_of(change: &Change, place: u32) -> Vec<&Hop> {
+pub(crate) fn hops_of(change: &Change, place: u32) -> Vec<&Hop> {
     let mut hops = Vec::new();
     let mut at = place;
     while let Some(entry) = at.checked_sub(1).and_then(|index| change.places.get(index as usize)) {

@@ -6,8 +6,15 @@ use crate::actor::Dot;
 
 /// The causal context of a document: for each author, how many of its dots were applied. Changes of one
 /// author apply in its order, so one number per author says it all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Context(Vec<u64>);
+
+/// Authors of whom nothing was seen do not count.
+impl PartialEq for Context {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
 
 impl Context {
     /// The highest counter of `actor` that was applied; 0 for none.
@@ -40,6 +47,15 @@ impl Context {
         for (actor, &counter) in other.0.iter().enumerate() {
             self.advance(actor as u32, counter);
         }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|counter| *counter == 0)
+    }
+
+    /// Whether it has seen all that `other` has.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        other.iter().all(|(actor, counter)| counter <= self.last(actor))
     }
 
     /// (author, highest counter), authors with nothing left out.

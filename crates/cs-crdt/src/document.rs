@@ -43,6 +43,8 @@ pub struct Document {
     pub(crate) pending: Pending,
     /// What others' dots this replica's own changes have already named as seen.
     pub(crate) told: Context,
+    /// What had been seen when the document was compacted last.
+    pub(crate) floor: Context,
 }
 
 impl Document {
@@ -56,6 +58,7 @@ impl Document {
             root: Slot::default(),
             pending: Pending::default(),
             told: Context::default(),
+            floor: Context::default(),
         }
     }
 
@@ -124,7 +127,9 @@ impl Document {
                 }
             }
             Standing::Ready => {
-                self.integrate(change, &mut applied);
+                if !self.integrate(change, &mut applied) {
+                    return Err(ChangeFault::Forgotten);
+                }
                 self.release(&mut applied);
             }
         }
@@ -147,6 +152,9 @@ impl Document {
             Standing::Early => return Err(ChangeFault::Early),
             Standing::Ready => {
                 let author = self.adopt(&mut change);
+                if !self.remembers(&change) {
+                    return Err(ChangeFault::Forgotten);
+                }
                 apply_hidden(&mut self.root, &change, author, &self.actors);
                 self.settle(&change, author, &mut applied);
                 self.release(&mut applied);
@@ -173,10 +181,15 @@ impl Document {
         if change.references().all(met) { Standing::Ready } else { Standing::Early }
     }
 
-    fn integrate(&mut self, mut change: Change, applied: &mut Applied) {
+    /// `false`, and nothing is changed, if it refers to what was forgotten.
+    fn integrate(&mut self, mut change: Change, applied: &mut Applied) -> bool {
         let author = self.adopt(&mut change);
+        if !self.remembers(&change) {
+            return false;
+        }
         applied.ineffective += apply_change(&mut self.root, &change, author, &self.actors);
         self.settle(&change, author, applied);
+        true
     }
 
     /// Rewrites a change to this document's numbering of authors, and returns its author's number.
@@ -202,7 +215,8 @@ impl Document {
             }
             for change in due {
                 match self.standing(&change) {
-                    Standing::Ready => self.integrate(change, applied),
+                    // One that refers to what was forgotten is dropped, as one that comes now is refused.
+                    Standing::Ready => drop(self.integrate(change, applied)),
                     Standing::Known | Standing::Overlap | Standing::Early => {}
                 }
             }
@@ -216,9 +230,17 @@ impl Document {
     /// See [`LoadError`]; the document is then as it was.
     pub fn join(&mut self, snapshot: &[u8]) -> Result<(), LoadError> {
         let other = crate::snapshot::read(snapshot, &self.actors)?;
-        self.actors = other.actors;
-        self.root.join(other.root, &self.context, &other.context, &self.actors);
-        self.context.join(&other.context);
+        if self.floor == other.floor {
+            self.actors = other.actors;
+            self.root.join(other.root, &self.context, &other.context, &self.actors);
+            self.context.join(&other.context);
+        } else if other.floor.covers(&self.context) {
+            // All that is here is what the other had seen before it forgot.
+            self.actors = other.actors;
+            (self.root, self.context, self.floor) = (other.root, other.context, other.floor);
+        } else if !self.floor.covers(&other.context) {
+            return Err(LoadError::Forgotten);
+        }
         for (change, bytes) in other.pending {
             self.pending.insert(change, bytes);
         }
@@ -236,6 +258,7 @@ impl Document {
         document.actors = other.actors;
         document.root = other.root;
         document.context = other.context;
+        document.floor = other.floor;
         for (change, bytes) in other.pending {
             document.pending.insert(change, bytes);
         }

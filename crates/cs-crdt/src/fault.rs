@@ -42,6 +42,10 @@ pub enum ChangeFault {
     /// It came before what it builds on, and a hidden change does not wait. Apply what is missing, then hide it again.
     #[error("what the change builds on is missing")]
     Early,
+    /// It refers to what was forgotten by [`compact`](crate::Document::compact): its author had not seen what everybody who
+    /// counts had. Not to be sent again; its author takes a snapshot and edits again.
+    #[error("the change refers to what was forgotten")]
+    Forgotten,
     /// It came before what it builds on and the buffer is full. Apply what is missing, then send it again.
     #[error("too many changes wait for missing ones")]
     BufferFull,
@@ -57,6 +61,19 @@ pub enum LoadError {
     /// The bytes decode, but to a state that no document can be in.
     #[error("inconsistent snapshot")]
     Inconsistent,
+    /// One of both was compacted at a version that the other has not seen, or is ahead of: what one has forgotten, the
+    /// other still builds on. Load the snapshot that was compacted, and apply the changes since.
+    #[error("one of both has forgotten what the other builds on")]
+    Forgotten,
+}
+
+/// Why a document was not compacted. It is as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CompactError {
+    /// This replica is behind the version, or ahead of it, or holds changes that wait.
+    #[error("the document is not at the version that everybody has seen")]
+    NotThere,
 }
 
 /// Why an edit was refused. The whole transaction leaves no trace.

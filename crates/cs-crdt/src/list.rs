@@ -200,6 +200,26 @@ impl List {
         self.runs.edit_all(|_, run| run.edit_all(|slot| slot.clear(seen)));
     }
 
+    /// Forgets removed elements (CRDT-20).
+    pub(crate) fn compact(&mut self) {
+        self.runs.compact(|run| {
+            let mut parts: Vec<(u32, Option<Run>)> = Vec::new();
+            for mut slot in run.slots {
+                slot.compact();
+                let kept = slot.is_live();
+                match parts.last_mut() {
+                    Some((count, Some(run))) if kept => {
+                        *count += 1;
+                        run.slots.push(slot);
+                        run.live += 1;
+                    }
+                    _ => parts.push((1, kept.then(|| Self::single(slot)))),
+                }
+            }
+            parts
+        });
+    }
+
     pub(crate) fn note(&self, seen: &mut Seen) {
         self.presence.note(seen);
         for slot in self.runs.spans().flat_map(|span| span.items.slots.iter()) {

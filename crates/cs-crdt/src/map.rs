@@ -76,6 +76,11 @@ impl Map {
         self.retain(|_, child| child.clear(seen));
     }
 
+    /// Forgets what its children have removed (CRDT-20).
+    pub(crate) fn compact(&mut self) {
+        self.retain(|_, child| child.compact());
+    }
+
     fn retain(&mut self, mut change: impl FnMut(&str, &mut Slot)) {
         let mut live = 0;
         self.children.retain(|key, child| {

@@ -6,7 +6,8 @@ use crate::{
     actor::{Actor, Actors, Dot},
     apply::apply_edit,
     change::{Action, Edit},
-    context::Seen,
+    compact::admits,
+    context::{Context, Seen},
     document::{Applied, Document},
     slot::Slot,
     wire::{CHANGE_VERSION, MAX_CHANGE_BYTES, MAX_COUNTER, MAX_KEY_BYTES, Reader, read_scalar},
@@ -39,9 +40,9 @@ impl Document {
     pub(crate) fn apply_plain(&mut self, bytes: &[u8]) -> Option<Applied> {
         let plain = Parser::new(self, bytes)?.change()?;
         let steps = plain.steps.get(..plain.depth)?;
-        let actors = &self.actors;
+        let (actors, floor) = (&self.actors, &self.floor);
         let ineffective = self.root.edit_keys(steps, &mut |slot| {
-            plain.fits(slot).then(|| {
+            plain.fits(slot, floor).then(|| {
                 let edits = plain.edits.iter().flatten();
                 edits.filter(|(dot, stroke)| !stroke.apply(slot, *dot, plain.unix_ms, actors)).count()
             })
@@ -59,9 +60,11 @@ impl Document {
 impl Plain<'_> {
     /// Whether the edits do what they do in a place like this one alone. Clearing a large place is gathered, and a removal
     /// may be of elements.
-    fn fits(&self, slot: &Slot) -> bool {
+    fn fits(&self, slot: &Slot, floor: &Context) -> bool {
         self.edits.iter().flatten().all(|(_, stroke)| match stroke {
-            Stroke::Splice { .. } => true,
+            Stroke::Splice { left, right, .. } => {
+                floor.is_empty() || admits(slot.text().map(|text| &text.runs), *left, *right, floor)
+            }
             Stroke::Remove { .. } => slot.text().is_some() && slot.list().is_none(),
             Stroke::Other(edit) => {
                 edit.seen.is_empty() || !matches!(edit.action, Action::Put(_)) || !slot.is_wide()
@@ -252,7 +255,7 @@ impl Plain<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::{vec, vec::Vec};
+    use alloc::vec::Vec;
     use proptest::{collection::vec as some, prelude::*};
 
     /// A change by one of two authors who hear each other now and then.
@@ -326,7 +329,7 @@ mod tests {
         let set = author.edit(3, |tx| tx.set("k", 1)).unwrap().unwrap();
         let set_again = author.edit(4, |tx| tx.set("k", "two")).unwrap().unwrap();
         let counted = author.edit(5, |tx| tx.increment("n", 3)).unwrap().unwrap();
-        for change in vec![typed, cut, set, set_again, counted] {
+        for change in [typed, cut, set, set_again, counted] {
             assert_eq!(reader.apply_plain(&change), Some(Applied { changes: 1, ..Applied::default() }));
         }
         assert_eq!(reader, author);

@@ -15,7 +15,10 @@ mod tree;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
-use crate::actor::{Actors, Dot};
+use crate::{
+    actor::{Actors, Dot},
+    context::Context,
+};
 use index::Index;
 use order::Crowds;
 use tree::{Moved, Place, Tree};
@@ -182,6 +185,42 @@ impl<C: Items> Sequence<C> {
             self.index_stretch(id, count.into(), place.leaf);
         }
         appended
+    }
+
+    /// The first item after `left` that was there at `floor`. Costs what was inserted between them since.
+    pub(crate) fn next_old(&self, left: Option<Dot>, floor: &Context) -> Option<Dot> {
+        let place = left.and_then(|left| self.place(left));
+        let mut next = match place {
+            Some(place) => self.tree.settle(Place { offset: place.offset + 1, ..place }),
+            None => self.tree.first(),
+        };
+        while let Some(place) = next {
+            let dot = self.tree.dot(place)?;
+            if floor.contains(dot) {
+                return Some(dot);
+            }
+            next = self.tree.after_span(place);
+        }
+        None
+    }
+
+    /// Forgets the items for which `keep` is `false`, and what the others were inserted between: each stands after the one
+    /// before it. `keep` is asked about runs that are alike, as `edit_all` gives them.
+    pub(crate) fn compact(&mut self, mut parts: impl FnMut(C) -> Vec<(u32, Option<C>)>) {
+        let old = core::mem::take(self);
+        let mut left = None;
+        for span in old.tree.into_spans() {
+            let mut id = span.id;
+            for (count, kept) in parts(span.items) {
+                if let Some(items) = kept {
+                    let run = Span { id, left, right: None, items };
+                    let end = self.tree.last();
+                    left = Some(run.last());
+                    self.insert_between(end, None, run);
+                }
+                id = id.plus(count.into());
+            }
+        }
     }
 
     /// Puts a run before the item at `at`, where `None` is the end; appended to the span of its left neighbour at `left` if

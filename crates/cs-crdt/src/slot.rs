@@ -226,6 +226,21 @@ impl Slot {
         }
     }
 
+    /// Forgets the positions of what was removed, here and below (CRDT-20). Recursion is bounded by `MAX_DEPTH`.
+    pub(crate) fn compact(&mut self) {
+        if self.parts.is_some() {
+            self.edit_parts(|parts| {
+                let extra = parts.extra.as_ref();
+                // Moves name positions, and marks are anchored to them.
+                let (moved, marked) =
+                    extra.map_or((false, false), |extra| (!extra.moves.is_blank(), !extra.marks.is_blank()));
+                parts.map.iter_mut().for_each(Map::compact);
+                parts.list.iter_mut().filter(|_| !moved).for_each(List::compact);
+                parts.text.iter_mut().filter(|_| !marked).for_each(Text::compact);
+            });
+        }
+    }
+
     /// Whether clearing this place means walking through many others.
     pub(crate) fn is_wide(&self) -> bool {
         self.parts.is_some()

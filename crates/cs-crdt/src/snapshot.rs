@@ -15,7 +15,8 @@ use crate::{
     snapshot_read::Source,
     snapshot_write::Sink,
     wire::{
-        MAX_CHANGE_BYTES, MAX_COUNTER, MAX_PENDING, Reader, SNAPSHOT_VERSION, SNAPSHOT_VERSION_LATER, put_u64,
+        MAX_CHANGE_BYTES, MAX_COUNTER, MAX_PENDING, Reader, SNAPSHOT_VERSION, SNAPSHOT_VERSION_COMPACT,
+        SNAPSHOT_VERSION_LATER, put_u64,
     },
 };
 
@@ -50,13 +51,15 @@ pub(crate) mod part {
 pub(crate) struct Snapshot {
     pub(crate) actors: Actors,
     pub(crate) context: Context,
+    /// What had been seen when it was compacted.
+    pub(crate) floor: Context,
     pub(crate) root: Slot,
     /// Waiting changes, with their sizes.
     pub(crate) pending: Vec<(Change, usize)>,
 }
 
 pub(crate) fn write(document: &Document) -> Vec<u8> {
-    let mut out = encode(&document.actors, &document.context, &document.root);
+    let mut out = encode(&document.actors, &document.context, &document.floor, &document.root);
     let pending: Vec<&Change> = document.pending.iter().collect();
     put_u64(pending.len() as u64, &mut out);
     for change in pending {
@@ -68,7 +71,7 @@ pub(crate) fn write(document: &Document) -> Vec<u8> {
     out
 }
 
-fn encode(actors: &Actors, context: &Context, root: &Slot) -> Vec<u8> {
+fn encode(actors: &Actors, context: &Context, floor: &Context, root: &Slot) -> Vec<u8> {
     let mut authors: Vec<(Actor, u32, u64)> =
         context.iter().map(|(actor, counter)| (actors.id(actor), actor, counter)).collect();
     authors.sort_unstable();
@@ -78,16 +81,21 @@ fn encode(actors: &Actors, context: &Context, root: &Slot) -> Vec<u8> {
     for (number, (id, local, counter)) in authors.iter().enumerate() {
         out.extend_from_slice(&id.0);
         put_u64(*counter, &mut out);
+        if !floor.is_empty() {
+            put_u64(floor.last(*local), &mut out);
+        }
         if let Some(entry) = numbers.get_mut(*local as usize) {
             *entry = number as u32;
         }
     }
     let mut sink = Sink::new(numbers);
     sink.slot(root);
-    if sink.is_later
-        && let Some(version) = out.first_mut()
-    {
-        *version = SNAPSHOT_VERSION_LATER;
+    if let Some(version) = out.first_mut() {
+        *version = match (floor.is_empty(), sink.is_later) {
+            (false, _) => SNAPSHOT_VERSION_COMPACT,
+            (true, true) => SNAPSHOT_VERSION_LATER,
+            (true, false) => SNAPSHOT_VERSION,
+        };
     }
     for column in sink.into_columns() {
         put_u64(column.len() as u64, &mut out);
@@ -100,11 +108,12 @@ fn encode(actors: &Actors, context: &Context, root: &Slot) -> Vec<u8> {
 /// context and used once, every item's neighbours must exist, and the bytes must be exactly what writing the result gives.
 pub(crate) fn read(bytes: &[u8], known: &Actors) -> Result<Snapshot, LoadError> {
     let mut from = Reader::new(bytes);
-    if !matches!(from.u8()?, SNAPSHOT_VERSION | SNAPSHOT_VERSION_LATER) {
+    let version = from.u8()?;
+    if !matches!(version, SNAPSHOT_VERSION | SNAPSHOT_VERSION_LATER | SNAPSHOT_VERSION_COMPACT) {
         return Err(DecodeError::Version.into());
     }
     let mut actors = known.clone();
-    let mut context = Context::default();
+    let (mut context, mut floor) = (Context::default(), Context::default());
     let mut table = Vec::new();
     for _ in 0..from.count(33)? {
         let id: [u8; 32] = from.take(32)?.try_into().map_err(|_| DecodeError::Truncated)?;
@@ -115,6 +124,13 @@ pub(crate) fn read(bytes: &[u8], known: &Actors) -> Result<Snapshot, LoadError> 
         let local = actors.intern(Actor(id));
         context.advance(local, counter);
         table.push(local);
+        if version == SNAPSHOT_VERSION_COMPACT {
+            let seen = from.u64()?;
+            if seen > counter {
+                return Err(LoadError::Inconsistent);
+            }
+            floor.advance(local, seen);
+        }
     }
     let mut columns = Vec::with_capacity(COLUMNS);
     for _ in 0..COLUMNS {
@@ -125,11 +141,11 @@ pub(crate) fn read(bytes: &[u8], known: &Actors) -> Result<Snapshot, LoadError> 
     let root = source.slot(0)?;
     source.finish()?;
     let body = bytes.len() - from.rest().len();
-    if bytes.get(..body) != Some(&*encode(&actors, &context, &root)) {
+    if bytes.get(..body) != Some(&*encode(&actors, &context, &floor, &root)) {
         return Err(DecodeError::NotCanonical.into());
     }
     let pending = read_pending(&mut from, &actors, &context)?;
-    Ok(Snapshot { actors, context, root, pending })
+    Ok(Snapshot { actors, context, floor, root, pending })
 }
 
 /// Waiting changes: ascending by author and first dot, and each of them still to come.

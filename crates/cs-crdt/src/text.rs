@@ -218,6 +218,14 @@ impl Text {
         }
     }
 
+    /// Forgets removed characters (CRDT-20).
+    pub(crate) fn compact(&mut self) {
+        self.runs.compact(|run| {
+            let count = run.len();
+            Vec::from([(count, (run.visible() > 0).then_some(run))])
+        });
+    }
+
     pub(crate) fn note(&self, seen: &mut Seen) {
         self.presence.note(seen);
         for span in self.runs.spans().filter(|span| span.items.visible() > 0) {

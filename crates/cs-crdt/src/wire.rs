@@ -18,6 +18,8 @@ pub const CHANGE_VERSION_LATER: u8 = 2;
 pub const SNAPSHOT_VERSION: u8 = 1;
 /// First byte of a snapshot that holds parts of later kinds.
 pub const SNAPSHOT_VERSION_LATER: u8 = 2;
+/// First byte of a snapshot of a document that was compacted.
+pub const SNAPSHOT_VERSION_COMPACT: u8 = 3;
 /// Bytes of a change: what a replica is willing to hold of one author before it knows what it is.
 pub const MAX_CHANGE_BYTES: usize = 4 << 20;
 /// Steps from the root to a place. Bounds every recursion.

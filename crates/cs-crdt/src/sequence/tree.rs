@@ -148,6 +148,25 @@ impl<C: Items> Tree<C> {
         leaves.flat_map(|leaf| leaf.spans.iter())
     }
 
+    /// All spans in document order, given away.
+    pub(crate) fn into_spans(mut self) -> impl Iterator<Item = Span<C>> {
+        let mut at = 0;
+        core::iter::from_fn(move || {
+            let leaf = self.leaves.get_mut(at as usize)?;
+            at = leaf.next;
+            Some(core::mem::take(&mut leaf.spans))
+        })
+        .flatten()
+    }
+
+    /// The last item.
+    pub(crate) fn last(&self) -> Option<Place> {
+        let leaf = self.last_leaf();
+        let span = self.leaf(leaf)?.spans.len().checked_sub(1)?;
+        let place = Place { leaf, span, offset: 0 };
+        Some(Place { offset: self.span(place)?.items.len().checked_sub(1)?, ..place })
+    }
+
     pub(crate) fn first(&self) -> Option<Place> {
         self.settle(Place { leaf: 0, span: 0, offset: 0 })
     }
@@ -373,16 +392,20 @@ impl<C: Items> Tree<C> {
             self.leaves.push(Leaf { parent: NOBODY, next: NOBODY, spans: Vec::new(), reach: None });
             return Place { leaf: 0, span: 0, offset: 0 };
         }
+        let leaf = self.last_leaf();
+        Place { leaf, span: self.leaf(leaf).map_or(0, |leaf| leaf.spans.len()), offset: 0 }
+    }
+
+    fn last_leaf(&self) -> u32 {
         let mut at = self.root;
-        let leaf = loop {
-            let Some(node) = self.nodes.get(at as usize) else { break 0 };
+        loop {
+            let Some(node) = self.nodes.get(at as usize) else { return 0 };
             let last = node.kids.last().map_or(0, |kid| kid.id);
             if node.is_low {
-                break last;
+                return last;
             }
             at = last;
-        };
-        Place { leaf, span: self.leaf(leaf).map_or(0, |leaf| leaf.spans.len()), offset: 0 }
+        }
     }
 
     /// Splits the span at `place` so that the item there begins one, and returns where that is.

@@ -1,5 +1,6 @@
 //! Integration tests of the crate.
 
+mod compaction;
 mod differential;
 mod golden;
 mod histories;
