@@ -90,7 +90,7 @@ impl Code {
     ) -> Result<(), Refused> {
         let sources: Vec<&[u8]> = data.iter().map(AsRef::as_ref).collect();
         let mut targets: Vec<&mut [u8]> = parity.iter_mut().map(AsMut::as_mut).collect();
-        self.check(&sources, &targets)?;
+        self.fits(&sources, &targets)?;
         self.encode_with(Kernel::detect(), &sources, &mut targets);
         Ok(())
     }
@@ -238,7 +238,7 @@ impl Code {
         Repair::plan(self, available, wanted)
     }
 
-    fn check(&self, sources: &[&[u8]], targets: &[&mut [u8]]) -> Result<(), Refused> {
+    pub(crate) fn fits(&self, sources: &[&[u8]], targets: &[&mut [u8]]) -> Result<(), Refused> {
         count(sources.len(), self.data_shards())?;
         count(targets.len(), self.parity_shards())?;
         let len = sources[0].len();
@@ -282,7 +282,36 @@ mod tests {
         (0..len).map(|_| next()).collect()
     }
 
-    /// Parity and repairs by every kernel, at odd addresses, against the matrix element by element.
+    /// Repairs by every kernel, at odd addresses, against what was lost.
+    fn rebuilds(data: usize, parity: usize, len: usize, shift: usize, seed: u64) {
+        let code = Code::new(data, parity).expect("in range");
+        let len = if code.shape.is_wide() { len & !1 } else { len };
+        let mut whole: Vec<Vec<u8>> = (0..data).map(|i| bytes(len, seed + i as u64)).collect();
+        let mut parities = vec![vec![0; len]; parity];
+        code.encode(&whole, &mut parities).expect("shards that fit");
+        whole.append(&mut parities);
+        let mut numbers: Vec<usize> = (0..data + parity).collect();
+        numbers.sort_by_key(|i| bytes(8, seed ^ *i as u64));
+        let (available, wanted) = numbers.split_at(data);
+        let wanted = &wanted[..1 + seed as usize % wanted.len()];
+        let repair = code.repair(available, wanted).expect("enough shards");
+        let backing: Vec<Vec<u8>> =
+            repair.sources().iter().map(|i| [&vec![1; shift], &whole[*i][..]].concat()).collect();
+        let sources: Vec<&[u8]> = backing.iter().map(|shard| &shard[shift..]).collect();
+        for kernel in Kernel::available() {
+            let mut out = vec![vec![0xee; len + shift]; wanted.len()];
+            let mut targets: Vec<&mut [u8]> = out.iter_mut().map(|shard| &mut shard[shift..]).collect();
+            repair.run_with(kernel, &sources, &mut targets);
+            for (index, out) in wanted.iter().zip(&out) {
+                assert!(
+                    out[shift..] == whole[*index][..],
+                    "{kernel:?} ({data}, {parity}) {len} shard {index}"
+                );
+            }
+        }
+    }
+
+    /// Parity by every kernel, at odd addresses, against the matrix element by element.
     fn agrees(data: usize, parity: usize, len: usize, shift: usize, seed: u64) {
         let code = Code::new(data, parity).expect("in range");
         let len = if code.shape.is_wide() { len & !1 } else { len };
@@ -352,20 +381,22 @@ mod tests {
         ];
         for (i, (data, parity)) in geometries.into_iter().enumerate() {
             agrees(data, parity, [2, 64, 66, 130][i % 4], i % 3, i as u64);
+            rebuilds(data, parity, [130, 66, 64, 2][i % 4], i % 3, !0 >> (i + 1));
         }
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(96))]
 
-        /// Every kernel that this processor has: random geometries, lengths, alignments.
+        /// Every kernel that this processor has: random geometries, lengths, alignments and losses.
         #[test]
-        fn every_kernel_writes_the_parity_that_the_oracle_writes(
+        fn every_kernel_writes_the_parity_that_the_oracle_writes_and_rebuilds_what_was_lost(
             (data, parity) in (1usize..60, 1usize..60), len in 0usize..700, shift in 0usize..64, seed: u64,
             more in prop::sample::select(vec![0usize, 0, 0, 220]), swap: bool,
         ) {
             let (data, parity) = if swap { (data + more, parity) } else { (data, parity + more) };
             agrees(data, parity, len.min(200_000 / (data * parity)), shift, seed >> 1);
+            rebuilds(data, parity, len.min(200_000 / (data * parity)), shift, seed >> 1);
         }
     }
 }

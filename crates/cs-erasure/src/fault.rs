@@ -10,10 +10,13 @@ pub enum ConfigError {
     /// A code has at least one parity shard.
     #[error("no parity shard")]
     NoParity,
-    /// Data and parity are more than [`MAX_SHARDS`](crate::MAX_SHARDS) together.
-    #[error("more than 32768 shards")]
+    /// Data and parity are more than [`MAX_SHARDS`](crate::MAX_SHARDS) together, or than 256 for an [`Lrc`](crate::Lrc).
+    #[error("too many shards")]
     TooManyShards,
-    /// A stripe's shards, or a whole stripe, have a length of 0 or beyond `usize`.
+    /// A local reconstruction code has at least one group, and no empty one.
+    #[error("impossible number of groups")]
+    Groups,
+    /// A stripe's shards, or a whole stripe, have a length of 0 or beyond `usize`, or one that is odd beyond 256 shards.
     #[error("impossible shard length")]
     ShardLength,
 }
@@ -62,6 +65,9 @@ pub enum Refused {
         /// Data shards of the code.
         needed: usize,
     },
+    /// The shards at hand do not determine those wanted: more losses than a local reconstruction code makes good.
+    #[error("the shards left do not determine those wanted")]
+    Unrecoverable,
     /// A rebuilt shard does not pass the caller's check although all it was made from do. The
     /// buffers of the missing shards were written and must not be used.
     #[error("rebuilt shard {index} does not pass its check")]

@@ -164,7 +164,7 @@ entries!(avx2, x86::Avx2<false>, deep false, "avx2");
 #[cfg(target_arch = "x86_64")]
 entries!(ssse3, x86::Ssse3, deep false, "ssse3");
 #[cfg(target_arch = "aarch64")]
-entries!(neon, neon::Neon, deep true, "neon");
+entries!(aarch64_neon, neon::Neon, deep true, "neon");
 entries!(plain, portable::Portable, deep false);
 
 /// Calls the function of a kernel's instructions.
@@ -180,7 +180,7 @@ macro_rules! dispatch {
             #[cfg(target_arch = "x86_64")]
             Isa::Ssse3 => ssse3::$function($($argument),*),
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon => neon::$function($($argument),*),
+            Isa::Neon => aarch64_neon::$function($($argument),*),
             Isa::Portable => plain::$function($($argument),*),
         }
     };

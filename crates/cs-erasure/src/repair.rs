@@ -12,8 +12,8 @@ use crate::{linear, matrix};
 /// How to make lost shards from others: which to read, and their factors.
 ///
 /// A plan depends on the numbers of the shards, not on their bytes: make it once for a loss pattern and run it for
-/// each stripe. It reads exactly `k` shards, data before parity and lower numbers first, so a node
-/// that repairs fetches [`sources`](Self::sources) and nothing else.
+/// each stripe. That of a [`Code`] reads exactly `k` shards, data before parity and lower numbers first; that of an
+/// [`Lrc`](crate::Lrc) fewer where it can. A node that repairs fetches [`sources`](Self::sources) and nothing else.
 ///
 /// Few losses are made by a matrix, many by transforms. Making a plan costs about `e * e * (e + k)` products for `e` lost
 /// data shards in the first case and `p * (p + e)` in the second, for `p` the next power of two after min(k, m). Running it
@@ -46,6 +46,11 @@ impl Repair {
         Ok(Self { sources, targets: wanted.to_vec(), method, total, is_wide: code.shape().is_wide() })
     }
 
+    /// A plan by a given matrix over GF(2^8), a row of factors of the sources a target.
+    pub(crate) fn by_matrix(sources: Vec<usize>, targets: Vec<usize>, rows: Vec<u16>, total: usize) -> Self {
+        Self { sources, targets, method: Method::Matrix(rows), total, is_wide: false }
+    }
+
     /// The shards it reads, ascending: `k` of a [`Code`], fewer where a local parity suffices.
     pub fn sources(&self) -> &[usize] {
         &self.sources
@@ -70,22 +75,30 @@ impl Repair {
     ) -> Result<(), Refused> {
         let sources: Vec<&[u8]> = sources.iter().map(AsRef::as_ref).collect();
         let mut targets: Vec<&mut [u8]> = targets.iter_mut().map(AsMut::as_mut).collect();
+        self.fits(&sources, &targets)?;
+        self.run_with(Kernel::detect(), &sources, &mut targets);
+        Ok(())
+    }
+
+    /// The shards fit the plan.
+    pub(crate) fn run_with(&self, kernel: Kernel, sources: &[&[u8]], targets: &mut [&mut [u8]]) {
+        match &self.method {
+            _ if targets.is_empty() => {}
+            Method::Matrix(rows) => linear::combine(kernel, rows, sources, targets),
+            Method::Transform(plan) => plan.run(kernel, sources, targets),
+        }
+    }
+
+    pub(crate) fn fits(&self, sources: &[&[u8]], targets: &[&mut [u8]]) -> Result<(), Refused> {
         count(sources.len(), self.sources.len())?;
         count(targets.len(), self.targets.len())?;
         let len = sources.first().map_or(0, |source| source.len());
         same_length(sources.iter().map(|source| source.len()), len)?;
         same_length(targets.iter().map(|target| target.len()), len)?;
-        whole_elements(len, self.is_wide)?;
-        let kernel = Kernel::detect();
-        match &self.method {
-            _ if targets.is_empty() => {}
-            Method::Matrix(rows) => linear::combine(kernel, rows, &sources, &mut targets),
-            Method::Transform(plan) => plan.run(kernel, &sources, &mut targets),
-        }
-        Ok(())
+        whole_elements(len, self.is_wide)
     }
 
-    /// As [`run`](Self::run), in a slice of all `k + m` shards, of which only sources and targets are touched.
+    /// As [`run`](Self::run), in a slice of all shards of the code, of which only sources and targets are touched.
     pub fn run_in_place<S: AsRef<[u8]> + AsMut<[u8]>>(&self, shards: &mut [S]) -> Result<(), Refused> {
         count(shards.len(), self.total)?;
         let mut sources: Vec<&[u8]> = Vec::with_capacity(self.sources.len());

@@ -3,6 +3,10 @@ use alloc::vec::Vec;
 
 use crate::code::{Code, count, same_length};
 use crate::fault::{ConfigError, Refused};
+use crate::plans::Plans;
+
+/// Loss patterns that a reader keeps plans for.
+const PLANS: usize = 8;
 
 /// One coded piece of an object: a shard of each number.
 #[derive(Clone, Copy, Debug)]
@@ -34,9 +38,10 @@ pub struct StripeWriter<'c> {
 }
 
 impl<'c> StripeWriter<'c> {
-    /// `shard_bytes` is the length of each shard of a stripe, at least 1; 4 KiB to 64 KiB serve well.
+    /// `shard_bytes` is the length of each shard of a stripe, at least 1, and even beyond 256 shards; 4 KiB to 64 KiB serve
+    /// well.
     pub fn new(code: &'c Code, shard_bytes: usize) -> Result<Self, ConfigError> {
-        let len = stripe_len(code.total_shards(), shard_bytes)?;
+        let len = stripe_len(code, shard_bytes)?;
         Ok(Self { code, shard_bytes, stripe: vec![0; len], filled: 0, number: 0, written: 0 })
     }
 
@@ -77,10 +82,11 @@ impl<'c> StripeWriter<'c> {
     }
 }
 
-/// Gives an object back, stripe by stripe in order (ERA-6).
+/// Gives an object back, stripe by stripe in order (ERA-6). Holds no bytes, and the plans of the last loss patterns.
 #[derive(Clone, Debug)]
 pub struct StripeReader<'c> {
     code: &'c Code,
+    plans: Plans<'c>,
     shard_bytes: usize,
     left: u64,
 }
@@ -88,8 +94,8 @@ pub struct StripeReader<'c> {
 impl<'c> StripeReader<'c> {
     /// For an object of `object_bytes` in stripes whose shards have `shard_bytes`.
     pub fn new(code: &'c Code, shard_bytes: usize, object_bytes: u64) -> Result<Self, ConfigError> {
-        stripe_len(code.total_shards(), shard_bytes)?;
-        Ok(Self { code, shard_bytes, left: object_bytes })
+        stripe_len(code, shard_bytes)?;
+        Ok(Self { code, plans: Plans::new(code, PLANS), shard_bytes, left: object_bytes })
     }
 
     /// Stripes still to read.
@@ -110,7 +116,7 @@ impl<'c> StripeReader<'c> {
         }
         count(shards.len(), self.code.total_shards())?;
         same_length(shards.iter().map(|shard| shard.as_ref().len()), self.shard_bytes)?;
-        self.code.reconstruct_data(shards, present)?;
+        self.plans.reconstruct_data(shards, present)?;
         for shard in shards.iter().take(self.code.data_shards()) {
             let len = self.left.min(self.shard_bytes as u64);
             emit(&shard.as_ref()[..len as usize]);
@@ -123,9 +129,15 @@ impl<'c> StripeReader<'c> {
     }
 }
 
-fn stripe_len(shards: usize, shard_bytes: usize) -> Result<usize, ConfigError> {
-    match shards.checked_mul(shard_bytes) {
-        Some(len) if len > 0 && isize::try_from(len).is_ok() => Ok(len),
+fn stripe_len(code: &Code, shard_bytes: usize) -> Result<usize, ConfigError> {
+    match code.total_shards().checked_mul(shard_bytes) {
+        Some(len)
+            if len > 0
+                && isize::try_from(len).is_ok()
+                && shard_bytes.is_multiple_of(code.element_bytes()) =>
+        {
+            Ok(len)
+        }
         _ => Err(ConfigError::ShardLength),
     }
 }

@@ -39,55 +39,79 @@ enum Kind {
     Wide,
 }
 
+/// Sources at a time: more streams than this are more pages than the processor keeps at hand.
+const SOURCES: usize = 16;
+
 /// # Safety
 /// The processor has the instructions of `V`; the job [is sound](Product::is_sound).
 #[inline(always)]
 pub(crate) unsafe fn run<V: Lanes>(job: &mut Product<'_, '_, '_>) {
-    // The sources of a strip stay in the first-level cache while groups of targets come and go.
     let group = if V::BYTES == 64 { 8 } else { 4 };
-    let strip =
-        if job.targets.len() <= group { job.end } else { (24_576 / job.sources.len()).max(512) & !511 };
+    let count = job.sources.len();
     let mut factors = Vec::with_capacity(job.factors.len());
-    for rows in job.factors.chunks(group * job.sources.len()) {
-        for column in 0..job.sources.len() {
-            for row in rows.chunks_exact(job.sources.len()) {
-                factors.push(Factor::new::<V>(row[column]));
+    for rows in job.factors.chunks(group * count) {
+        for column in 0..count {
+            factors.extend(rows.chunks_exact(count).map(|row| Factor::new::<V>(row[column])));
+        }
+    }
+    // A strip of sources stays in the first-level cache while groups of targets come and go.
+    let strip = match (count <= SOURCES, job.targets.len() <= group) {
+        (true, true) => job.end,
+        (_, true) => 4096,
+        _ => 1536,
+    };
+    for start in (job.start..job.end).step_by(strip.max(1)) {
+        let range = (start, job.end.min(start + strip));
+        for first in (0..count).step_by(SOURCES) {
+            let sources = &job.sources[first..count.min(first + SOURCES)];
+            let keep = job.keep || first > 0;
+            for (i, targets) in job.targets.chunks_mut(group).enumerate() {
+                let rows = &job.factors[i * group * count..][..targets.len() * count];
+                let factors = &factors[i * group * count + first * targets.len()..];
+                // SAFETY: the caller's promise covers all columns below `job.end`, and `strip` keeps whole blocks.
+                unsafe { some::<V>(factors, kind(rows), sources, targets, range, keep) };
             }
         }
     }
-    for start in (job.start..job.end).step_by(strip.max(1)) {
-        let end = job.end.min(start + strip);
-        let mut rest = &factors[..];
-        let rows = job.factors.chunks(group * job.sources.len());
-        for (targets, rows) in job.targets.chunks_mut(group).zip(rows) {
-            let (mine, others) = rest.split_at(rows.len());
-            rest = others;
-            let kind = match rows.iter().max() {
-                _ if rows.iter().all(|factor| *factor == 1) => Kind::Sum,
-                Some(0x100..) => Kind::Wide,
-                _ => Kind::Narrow,
-            };
-            let range = (start, end);
-            // SAFETY: the caller's promise covers all columns below `job.end`, and `strip` keeps whole blocks.
-            unsafe {
-                match targets.len() {
-                    8 => columns::<V, 8>(mine, kind, job.sources, targets, range, job.keep),
-                    7 => columns::<V, 7>(mine, kind, job.sources, targets, range, job.keep),
-                    6 => columns::<V, 6>(mine, kind, job.sources, targets, range, job.keep),
-                    5 => columns::<V, 5>(mine, kind, job.sources, targets, range, job.keep),
-                    4 => columns::<V, 4>(mine, kind, job.sources, targets, range, job.keep),
-                    3 => columns::<V, 3>(mine, kind, job.sources, targets, range, job.keep),
-                    2 => columns::<V, 2>(mine, kind, job.sources, targets, range, job.keep),
-                    _ => columns::<V, 1>(mine, kind, job.sources, targets, range, job.keep),
-                }
-            }
+}
+
+fn kind(rows: &[u16]) -> Kind {
+    match rows.iter().max() {
+        _ if rows.iter().all(|factor| *factor == 1) => Kind::Sum,
+        Some(0x100..) => Kind::Wide,
+        _ => Kind::Narrow,
+    }
+}
+
+/// # Safety
+/// As [`columns`], of at most 8 targets.
+#[inline(always)]
+unsafe fn some<V: Lanes>(
+    factors: &[Factor<V::Table>],
+    kind: Kind,
+    sources: &[&[u8]],
+    targets: &mut [&mut [u8]],
+    range: (usize, usize),
+    keep: bool,
+) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        match targets.len() {
+            8 => columns::<V, 8>(factors, kind, sources, targets, range, keep),
+            7 => columns::<V, 7>(factors, kind, sources, targets, range, keep),
+            6 => columns::<V, 6>(factors, kind, sources, targets, range, keep),
+            5 => columns::<V, 5>(factors, kind, sources, targets, range, keep),
+            4 => columns::<V, 4>(factors, kind, sources, targets, range, keep),
+            3 => columns::<V, 3>(factors, kind, sources, targets, range, keep),
+            2 => columns::<V, 2>(factors, kind, sources, targets, range, keep),
+            _ => columns::<V, 1>(factors, kind, sources, targets, range, keep),
         }
     }
 }
 
 /// # Safety
 /// The processor has the instructions of `V`; `end - start` is a multiple of `V::BYTES`, and every shard has `end`
-/// bytes; there are `N` targets and `N` factors a source.
+/// bytes; there are `N` targets, and `N` factors a source in the order of the sources.
 #[inline(always)]
 unsafe fn columns<V: Lanes, const N: usize>(
     factors: &[Factor<V::Table>],

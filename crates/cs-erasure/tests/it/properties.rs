@@ -1,4 +1,4 @@
-use cs_erasure::{Code, Refused};
+use cs_erasure::{Code, Lrc, Plans, Refused};
 use proptest::prelude::*;
 
 use crate::{coded, sample};
@@ -48,6 +48,85 @@ fn every_geometry_survives_its_worst_losses() {
     }
 }
 
+/// ERA-8: the same beyond 256 shards, by matrix and by transforms, with the data and with the parity at the base.
+#[test]
+fn wide_geometries_survive_their_worst_losses() {
+    for (data, parity) in
+        [(1000, 200), (200, 1000), (250, 7), (7, 250), (300, 33), (33, 300), (256, 1), (1, 256)]
+    {
+        let code = Code::new(data, parity).unwrap();
+        let whole = coded(&code, 2, data as u64);
+        let total = data + parity;
+        let spread = |i: usize| i * 7919 % total < parity;
+        let patterns: [Vec<bool>; 3] = [
+            (0..total).map(|i| i >= parity).collect(),
+            (0..total).map(|i| i < data).collect(),
+            (0..total).map(|i| !spread(i)).collect(),
+        ];
+        let mut plans = Plans::new(&code, 1);
+        for present in patterns.iter().filter(|present| present.iter().filter(|p| **p).count() >= data) {
+            let mut shards = whole.clone();
+            for (shard, present) in shards.iter_mut().zip(present) {
+                if !present {
+                    shard.fill(0xaa);
+                }
+            }
+            plans.reconstruct(&mut shards, present).unwrap();
+            assert!(shards == whole, "({data}, {parity})");
+        }
+    }
+}
+
+/// ERA-9: any `g + 1` losses, and a single one from its group.
+#[test]
+fn local_codes_survive_every_loss_of_one_more_than_their_global_parities() {
+    for (data, locals, globals) in
+        [(3, 2, 1), (4, 2, 1), (6, 2, 2), (12, 2, 2), (7, 3, 2), (5, 5, 1), (8, 2, 3)]
+    {
+        let code = Lrc::new(data, locals, globals).unwrap();
+        let whole = locally_coded(&code, 5, data as u64);
+        let total = code.total_shards();
+        for pattern in (0u32..1 << total).filter(|pattern| pattern.count_ones() as usize <= globals + 1) {
+            let (wanted, available): (Vec<usize>, Vec<usize>) =
+                (0..total).partition(|i| pattern >> i & 1 == 1);
+            let repair = code.repair(&available, &wanted).unwrap();
+            let mut shards = whole.clone();
+            wanted.iter().for_each(|index| shards[*index].fill(0xaa));
+            repair.run_in_place(&mut shards).unwrap();
+            assert!(shards == whole, "({data}, {locals}, {globals}) without {wanted:?}");
+            if let [only] = wanted[..]
+                && code.group(only).is_some()
+            {
+                assert!(repair.sources().len() <= data.div_ceil(locals), "{only}: {:?}", repair.sources());
+            }
+        }
+    }
+}
+
+/// ERA-9: beyond that, most; what is not determined is refused, not guessed.
+#[test]
+fn local_codes_of_azures_geometry_survive_most_losses_of_four() {
+    let code = Lrc::new(12, 2, 2).unwrap();
+    let whole = locally_coded(&code, 2, 1);
+    let (mut survived, mut all) = (0, 0);
+    for pattern in (0u32..1 << 16).filter(|pattern| pattern.count_ones() == 4) {
+        let (wanted, available): (Vec<usize>, Vec<usize>) = (0..16).partition(|i| pattern >> i & 1 == 1);
+        all += 1;
+        match code.repair(&available, &wanted) {
+            Ok(repair) => {
+                survived += 1;
+                let mut shards = whole.clone();
+                wanted.iter().for_each(|index| shards[*index].fill(0xaa));
+                repair.run_in_place(&mut shards).unwrap();
+                assert!(shards == whole, "without {wanted:?}");
+            }
+            Err(refused) => assert_eq!(refused, Refused::Unrecoverable),
+        }
+    }
+    assert_eq!(all, 1820);
+    assert_eq!(survived, 1538, "as many as PROTOCOL.md says");
+}
+
 prop_compose! {
     fn geometry()(total in 2..=256usize)(data in 1..total, total in Just(total)) -> (usize, usize) {
         (data, total - data)
@@ -75,6 +154,35 @@ proptest! {
         for (index, target) in wanted.iter().zip(&targets) {
             prop_assert_eq!(target, &whole[*index]);
         }
+    }
+
+    /// ERA-8: random geometries, lengths and losses beyond 256 shards.
+    #[test]
+    fn any_k_survivors_give_everything_back_beyond_256_shards(
+        (large, small) in (200usize..700, 57usize..120), swap: bool, len in 0usize..80, seed: u64, order: u64,
+    ) {
+        let (data, parity) = if swap { (small, large) } else { (large, small) };
+        let code = Code::new(data, parity).unwrap();
+        let whole = coded(&code, len & !1, seed);
+        let mut numbers: Vec<usize> = (0..data + parity).collect();
+        let keys = sample(data + parity, 8, order);
+        numbers.sort_by_key(|i| keys[*i].clone());
+        let (available, wanted) = numbers.split_at(data);
+        let wanted = &wanted[..wanted.len().min(1 + order as usize % 400)];
+        let repair = code.repair(available, wanted).unwrap();
+        let sources: Vec<&Vec<u8>> = repair.sources().iter().map(|i| &whole[*i]).collect();
+        let mut targets = vec![vec![1; len & !1]; wanted.len()];
+        repair.run(&sources, &mut targets).unwrap();
+        for (index, target) in wanted.iter().zip(&targets) {
+            prop_assert!(target == &whole[*index], "({}, {}) shard {}", data, parity, index);
+        }
+        let index = seed as usize % data;
+        let mut parities = whole[data..].to_vec();
+        let new = sample(1, len & !1, !seed).remove(0);
+        code.update_parity(index, &whole[index], &new, &mut parities).unwrap();
+        let mut changed = whole[..data].to_vec();
+        changed[index] = new;
+        prop_assert!(code.verify(&changed, &parities).unwrap());
     }
 
     /// ERA-2: the code works on bytes, so any cut of the shards gives the same parity.
@@ -124,4 +232,12 @@ proptest! {
         whole[at.index(data + parity)][byte.index(40)] ^= flip;
         prop_assert!(!code.verify(&whole[..data], &whole[data..]).unwrap());
     }
+}
+
+fn locally_coded(code: &Lrc, len: usize, seed: u64) -> Vec<Vec<u8>> {
+    let mut shards = sample(code.data_shards(), len, seed);
+    let mut parity = vec![vec![0xee; len]; code.total_shards() - code.data_shards()];
+    code.encode(&shards, &mut parity).expect("the shards fit the code");
+    shards.append(&mut parity);
+    shards
 }

@@ -1,4 +1,4 @@
-use cs_erasure::{Code, ConfigError, Refused, StripeReader, StripeWriter};
+use cs_erasure::{Code, ConfigError, Lrc, Plans, Refused, StripeReader, StripeWriter};
 
 use crate::{coded, sample};
 
@@ -12,6 +12,104 @@ fn impossible_geometries_are_refused() {
     let code = Code::new(2, 1).unwrap();
     assert_eq!(StripeWriter::new(&code, 0).unwrap_err(), ConfigError::ShardLength);
     assert_eq!(StripeReader::new(&code, usize::MAX / 2, 1).unwrap_err(), ConfigError::ShardLength);
+}
+
+/// ERA-8.
+#[test]
+fn odd_shards_are_refused_where_an_element_is_two_bytes() {
+    let code = Code::new(200, 60).unwrap();
+    let (odd, mut parity) = (vec![vec![1; 5]; 200], vec![vec![7; 5]; 60]);
+    let refused = Err(Refused::OddLength { len: 5 });
+    assert_eq!(code.encode(&odd, &mut parity), refused);
+    assert_eq!(code.accumulate(0, &odd[0], &mut parity), refused);
+    assert_eq!(code.verify(&odd, &parity), Err(Refused::OddLength { len: 5 }));
+    assert!(parity.iter().flatten().all(|byte| *byte == 7));
+    let mut all = [odd, parity].concat();
+    let mut present = vec![true; 260];
+    present[3] = false;
+    assert_eq!(code.reconstruct(&mut all, &present), refused);
+    assert_eq!(StripeWriter::new(&code, 5).unwrap_err(), ConfigError::ShardLength);
+}
+
+/// ERA-4, ERA-9.
+#[test]
+fn local_codes_that_cannot_be_are_refused() {
+    assert_eq!(Lrc::new(0, 1, 1).unwrap_err(), ConfigError::NoData);
+    assert_eq!(Lrc::new(4, 2, 0).unwrap_err(), ConfigError::NoParity);
+    assert_eq!(Lrc::new(4, 0, 1).unwrap_err(), ConfigError::Groups);
+    assert_eq!(Lrc::new(4, 5, 1).unwrap_err(), ConfigError::Groups);
+    assert_eq!(Lrc::new(250, 5, 2).unwrap_err(), ConfigError::TooManyShards);
+    let code = Lrc::new(4, 2, 1).unwrap();
+    assert_eq!(code.repair(&[0, 1, 1], &[2]), Err(Refused::Duplicate { index: 1 }));
+    assert_eq!(code.repair(&[0, 1], &[7]), Err(Refused::NoSuchShard { index: 7 }));
+    assert_eq!(code.repair(&[0, 1, 2], &[3]), Err(Refused::Unrecoverable));
+    let uneven = [&[1u8, 2][..], &[3, 4], &[5, 6], &[7]];
+    assert_eq!(code.encode(&uneven, &mut [[0; 2]; 3]), Err(Refused::ShardLength { index: 3 }));
+}
+
+/// ERA-9: what a repair reads, by where the losses are.
+#[test]
+fn the_planner_reads_a_group_for_one_loss_and_all_data_for_a_global_parity() {
+    let code = Lrc::for_nodes(16).unwrap();
+    assert_eq!((code.data_shards(), code.local_shards(), code.global_shards()), (12, 2, 2));
+    let all = |lost: &[usize]| (0..16).filter(|index| !lost.contains(index)).collect::<Vec<_>>();
+    let repair = code.repair(&all(&[2]), &[2]).unwrap();
+    assert_eq!(repair.sources(), [0, 1, 3, 4, 5, 12]);
+    assert_eq!(repair.bytes_read(1 << 20), 6 << 20);
+    // One in each group, and each from its own.
+    let repair = code.repair(&all(&[2, 9]), &[2, 9]).unwrap();
+    assert_eq!(repair.sources(), [0, 1, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13]);
+    // Two of one group need a global parity, and with it the other group.
+    let repair = code.repair(&all(&[2, 3]), &[2, 3]).unwrap();
+    assert_eq!(repair.sources(), [0, 1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14]);
+    assert_eq!(code.repair(&all(&[15]), &[15]).unwrap().sources(), (0..12).collect::<Vec<_>>());
+    // A local parity is not read when its group is not asked about.
+    assert_eq!(code.repair(&all(&[2, 13]), &[2]).unwrap().sources(), [0, 1, 3, 4, 5, 12]);
+    for nodes in 0..40 {
+        let code = Lrc::for_nodes(nodes);
+        assert!(code.is_none_or(|code| nodes >= 6 && code.total_shards() <= nodes));
+    }
+}
+
+#[test]
+fn plans_refuse_what_the_code_refuses() {
+    let code = Code::new(3, 2).unwrap();
+    let mut plans = Plans::new(&code, 0);
+    let mut shards = coded(&code, 8, 1);
+    let short = plans.reconstruct(&mut shards, &[true; 4]);
+    assert_eq!(short, Err(Refused::ShardCount { given: 4, needed: 5 }));
+    let few = plans.reconstruct_data(&mut shards, &[false, false, false, true, true]);
+    assert_eq!(few, Err(Refused::TooFewShards { available: 2, needed: 3 }));
+    let whole = shards.clone();
+    shards[1].fill(0);
+    shards[4].fill(0);
+    plans.reconstruct_data(&mut shards, &[true, false, true, true, false]).unwrap();
+    assert_eq!((&shards[1], &shards[4]), (&whole[1], &vec![0; 8]));
+    plans.reconstruct(&mut shards, &[true, false, true, true, false]).unwrap();
+    assert_eq!(shards, whole);
+}
+
+/// ERA-5.
+#[cfg(feature = "checksum")]
+#[test]
+fn a_keyed_checksum_names_the_shard_that_lies_and_two_that_changed_places() {
+    use cs_erasure::ShardKey;
+
+    let code = Code::new(6, 4).unwrap();
+    let key = ShardKey::new([7; 32]);
+    assert_eq!(format!("{key:?}"), "ShardKey(..)");
+    let whole = coded(&code, 100, 3);
+    let sums: Vec<_> = whole.iter().enumerate().map(|(index, shard)| key.checksum(index, shard)).collect();
+    let mut shards = whole.clone();
+    shards.swap(0, 9);
+    shards[4][99] ^= 1;
+    assert_eq!(code.reconstruct_keyed(&mut shards, &[true; 10], &key, &sums), Ok(vec![0, 4, 9]));
+    assert_eq!(shards, whole);
+    let other = ShardKey::new([8; 32]);
+    let refused = code.reconstruct_keyed(&mut shards, &[true; 10], &other, &sums);
+    assert_eq!(refused, Err(Refused::TooFewShards { available: 0, needed: 6 }));
+    let refused = code.reconstruct_keyed(&mut shards, &[true; 10], &key, &sums[1..]);
+    assert_eq!(refused, Err(Refused::ShardCount { given: 9, needed: 10 }));
 }
 
 /// ERA-4.
