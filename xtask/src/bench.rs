@@ -42,6 +42,11 @@ const BENCHES: &[Bench] = &[
         home: Home::Peers,
         about: "cipher and handshakes beside ring, RustCrypto and snow",
     },
+    Bench {
+        name: "erasure",
+        home: Home::Peers,
+        about: "encoding and repair beside reed-solomon-simd, reed-solomon-erasure and ISA-L",
+    },
 ];
 
 /// The fields of a row, in the order of the table. README.md says what each means.
