@@ -103,6 +103,17 @@ impl PartitionMap {
         holders.iter().map(|node| &self.members[usize::from(*node)])
     }
 
+    /// Who holds a key, as indices into [`members`](Self::members), the primary first: two loads and a shift.
+    pub fn slots(&self, key: &[u8; 32]) -> &[u16] {
+        let start = self.partition_of(key) as usize * self.replicas;
+        self.slots.get(start..start + self.replicas).unwrap_or_default()
+    }
+
+    /// Bytes on the heap: 2 a replica and 56 a member.
+    pub fn heap_bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<u16>() + self.members.capacity() * size_of::<Member>()
+    }
+
     /// Who holds a key: [`replicas`](Self::replicas) of its partition.
     pub fn holders(&self, key: &[u8; 32]) -> impl ExactSizeIterator<Item = &Member> {
         self.replicas(self.partition_of(key))

@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::domains::{Domains, FINE, replicas};
 use crate::member::Member;
 use crate::ring::Ring;
+use crate::thrift::take_back;
 
 /// No node.
 pub(crate) const VACANT: u16 = u16::MAX;
@@ -24,29 +25,31 @@ const CHAIN_STARTS: usize = 4;
 /// Places the vacant replicas and rebalances (SHARD-6). `slots` holds `replicas` nodes a partition, by index into the
 /// members; vacant ones are [`VACANT`]. All of them are taken afterwards, whatever `slots` were.
 pub(crate) fn place(members: &[Member], config: &Config, slots: Vec<u16>) -> Vec<u16> {
+    let before = slots.clone();
     let mut placer = Placer::new(members, config, slots);
     placer.evict_illegal();
     let ring = Ring::new(members, config.tokens);
     for _ in 0..ROUNDS {
-        let before = placer.slots.clone();
+        let last = placer.slots.clone();
         placer.shed();
         placer.fill(&ring);
         placer.level();
-        if placer.slots == before {
+        if placer.slots == last {
             break;
         }
     }
+    take_back(&mut placer, &before);
     placer.slots
 }
 
-struct Placer {
+pub(crate) struct Placer {
     domains: Domains,
-    replicas: usize,
-    slots: Vec<u16>,
-    load: Vec<u32>,
+    pub(crate) replicas: usize,
+    pub(crate) slots: Vec<u16>,
+    pub(crate) load: Vec<u32>,
     /// Loads outside of these move data, loads inside do not.
-    least: Vec<u32>,
-    most: Vec<u32>,
+    pub(crate) least: Vec<u32>,
+    pub(crate) most: Vec<u32>,
 }
 
 impl Placer {
@@ -80,7 +83,7 @@ impl Placer {
         self.domains.target[node].saturating_sub(self.load[node])
     }
 
-    fn set(&mut self, slot: usize, node: usize) {
+    pub(crate) fn set(&mut self, slot: usize, node: usize) {
         self.vacate(slot);
         self.slots[slot] = node as u16;
         self.load[node] += 1;
@@ -94,7 +97,7 @@ impl Placer {
     }
 
     /// Whether `node` may hold `partition` beside its holders, but for the one in `instead`.
-    fn legal(&self, partition: usize, node: usize, instead: Option<usize>) -> bool {
+    pub(crate) fn legal(&self, partition: usize, node: usize, instead: Option<usize>) -> bool {
         let (mut zone, mut subnet) = (0, 0);
         for (i, other) in self.holders(partition).iter().enumerate() {
             let other = usize::from(*other);

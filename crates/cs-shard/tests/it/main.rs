@@ -1,7 +1,14 @@
 //! Integration tests of cs-shard.
 
+mod hubs;
+mod ideal;
 mod properties;
+mod routes;
+#[path = "../sim/mod.rs"]
+mod sim;
 mod stories;
+mod summaries;
+mod trees;
 mod vectors;
 
 use std::collections::BTreeSet;

@@ -1,10 +1,9 @@
-use std::collections::BTreeSet;
-
 use cs_shard::wire::DecodeError;
 use cs_shard::{Config, Member, PartitionMap, Plan, Weight, Zone};
 use proptest::prelude::*;
 
-use crate::{imbalance, least_movement, member, zone_violation};
+use crate::ideal::least_moves;
+use crate::{imbalance, member, zone_violation};
 
 const SMALL: Config = Config { partitions: 512, replicas: 3, slack_percent: 5, tokens: 16 };
 
@@ -61,12 +60,12 @@ fn apply(members: &mut Vec<Member>, number: &mut usize, change: &Change) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     /// SHARD-3, SHARD-5, SHARD-6: the promises of the map, after each of any changes.
     #[test]
     fn maps_stay_legal_and_balanced_and_move_little(
-        members in members(), changes in prop::collection::vec(change(), 1..8),
+        members in members(), changes in prop::collection::vec(change(), 1..4),
     ) {
         let (mut members, mut number) = (members, 60);
         let mut map = PartitionMap::new(SMALL, &members).unwrap();
@@ -77,14 +76,10 @@ proptest! {
             let next = map.next(&members).unwrap();
             prop_assert_eq!(zone_violation(&next), None);
             prop_assert_eq!(imbalance(&next, 1.07, 0.93), None, "after {:?}", change);
-            let moved = Plan::between(&map, &next, |_| 1).bytes() as f64;
-            let least = least_movement(&map, &next);
-            // Whole partitions: each node may be rounded by one. Where nodes and zones are barely enough, a departure
-            // may push on replicas that zones pin elsewhere.
-            let zones: BTreeSet<Zone> = members.iter().map(|member| member.zone).collect();
-            let roomy = members.len() >= 24 && zones.len() >= 2 * usize::from(SMALL.replicas);
-            let most = if roomy { 1.2 } else { 2.0 };
-            prop_assert!(moved <= most * least + members.len() as f64, "{} of {} after {:?}", moved, least, change);
+            let moved = Plan::between(&map, &next, |_| 1).bytes();
+            let least = least_moves(&map, &next);
+            // Cycles that would need two slots of one partition are not looked for: hence not always the very least.
+            prop_assert!(moved <= least + least / 50 + 1, "{} of {} after {:?}", moved, least, change);
             map = next;
         }
     }

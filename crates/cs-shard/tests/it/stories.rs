@@ -35,6 +35,32 @@ fn a_thousand_nodes_stay_balanced_through_joins_failures_and_changes() {
     }
 }
 
+/// SHARD-5, SHARD-6: ten thousand nodes, a node holding five partitions or so, where one more is a fifth more.
+#[test]
+fn ten_thousand_nodes_stay_within_one_partition_of_fair_and_move_little() {
+    let config = Config { partitions: 16_384, ..Config::default() };
+    let members = |range: std::ops::Range<u64>| -> Vec<Member> {
+        range
+            .map(|number| Member { id: crate::sim::id(number as usize), ..member(0, number % 40) })
+            .map(apart)
+            .collect()
+    };
+    let map = PartitionMap::new(config, &members(0..10_000)).unwrap();
+    let next = map.next(&members(300..10_300)).unwrap();
+    for map in [&map, &next] {
+        assert_eq!((zone_violation(map), imbalance(map, 1.07, 0.93)), (None, None));
+    }
+    let moved = Plan::between(&map, &next, |_| 1).bytes() as f64;
+    let least = least_movement(&map, &next);
+    assert!(moved <= 1.2 * least, "{moved} of {least}");
+}
+
+/// Alone in its subnet.
+fn apart(member: Member) -> Member {
+    let [a, b, c, d, e, f, g, h, ..] = *member.id.as_bytes();
+    Member { subnet: Subnet(u64::from_le_bytes([a, b, c, d, e, f, g, h])), ..member }
+}
+
 /// SHARD-3: fewer zones than replicas, so that subnets must do; then fewer of those.
 #[test]
 fn replicas_spread_over_subnets_where_zones_are_too_few() {

@@ -1,9 +1,8 @@
 //! The bytes of a map (SHARD-8).
-#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
 
 use cs_identity::NodeId;
-use thiserror::Error;
 
+use super::{DecodeError, whole};
 use crate::config::Config;
 use crate::domains::replicas;
 use crate::map::PartitionMap;
@@ -14,30 +13,6 @@ pub const MAX_MEMBERS: usize = 65_535;
 
 const VERSION: u8 = 1;
 const MEMBER_BYTES: usize = 32 + 2 + 8 + 8;
-
-/// Why bytes are not a map.
-#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// The bytes end early.
-    #[error("truncated")]
-    Truncated,
-    /// Bytes are left over.
-    #[error("trailing bytes")]
-    Trailing,
-    /// A format that this version does not know.
-    #[error("unknown version")]
-    Version,
-    /// A field is outside of its range.
-    #[error("field out of range")]
-    Range,
-    /// Members are not ascending, or one is not a node's identity.
-    #[error("bad member")]
-    Member,
-    /// A partition is held by nobody known, or twice by the same.
-    #[error("bad holder")]
-    Holder,
-}
 
 impl PartitionMap {
     /// Appends the one encoding of the map.
@@ -61,9 +36,8 @@ impl PartitionMap {
     }
 
     /// Reads a map and nothing else.
-    pub fn from_bytes(mut bytes: &[u8]) -> Result<Self, DecodeError> {
-        let map = Self::decode(&mut bytes)?;
-        if bytes.is_empty() { Ok(map) } else { Err(DecodeError::Trailing) }
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        whole(bytes, Self::decode)
     }
 
     /// Reads a map from the front. It is well-formed; whether its placement is a good one is not checked, so take it
