@@ -2,6 +2,7 @@
 
 use crate::machines::{DhtMachine, GossipMachine, NodeMachine, ReconcileMachine};
 use crate::sabotage::{Fault, Sabotaged};
+use crate::shard_machines::{RolesMachine, RouterMachine, TreeMachine};
 use cs_tests::laws::{Law, Machine, broken_laws};
 use std::collections::BTreeSet;
 
@@ -29,6 +30,21 @@ fn a_reconciliation_keeps_the_six_laws() {
 #[test]
 fn the_node_keeps_the_six_laws() {
     holds::<NodeMachine>(0..12, 120);
+}
+
+#[test]
+fn the_aggregation_tree_keeps_the_six_laws() {
+    holds::<TreeMachine>(0..24, 120);
+}
+
+#[test]
+fn roles_keep_the_six_laws() {
+    holds::<RolesMachine>(0..24, 120);
+}
+
+#[test]
+fn the_router_keeps_the_six_laws() {
+    holds::<RouterMachine>(0..24, 120);
 }
 
 fn speaks<F: Fault>(law: Law) {

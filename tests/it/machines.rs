@@ -28,7 +28,7 @@ fn addr(role: u8) -> SocketAddr {
 }
 
 /// The debug form of a machine without the time that it has seen.
-fn without_time(debug: &str) -> String {
+pub(crate) fn without_time(debug: &str) -> String {
     let mut text = String::new();
     let mut rest = debug;
     while let Some((head, tail)) = rest.split_once("now: ") {

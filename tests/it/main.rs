@@ -5,5 +5,6 @@ mod laws;
 mod machines;
 mod regressions;
 mod sabotage;
+mod shard_machines;
 mod stories;
 mod swarms;
