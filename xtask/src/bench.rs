@@ -47,6 +47,11 @@ const BENCHES: &[Bench] = &[
         home: Home::Peers,
         about: "encoding and repair beside reed-solomon-simd, reed-solomon-erasure and ISA-L",
     },
+    Bench {
+        name: "shard",
+        home: Home::Peers,
+        about: "placement beside rings, rendezvous and jump hashing; hubs, the tree and routing in simulation",
+    },
 ];
 
 /// The fields of a row, in the order of the table. README.md says what each means.
