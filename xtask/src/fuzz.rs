@@ -33,19 +33,16 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Fai
     for target in
         targets(workspace)?.iter().filter(|name| wish.target.as_ref().is_none_or(|wanted| wanted == *name))
     {
+        // What libFuzzer finds interesting goes to the first folder; the corpus itself holds what somebody chose.
+        let found = workspace.target.join("fuzz-corpus").join(target);
+        let told = |error| Failure::new(format!("{}: {error}", found.display()));
+        std::fs::create_dir_all(&found).map_err(told)?;
         let mut command = nightly_fuzz(workspace);
         let seconds = format!("-max_total_time={}", wish.seconds);
         // There is no unsafe code to sanitise in a decoder, and without it inputs run twice as fast.
-        command.args([
-            "run",
-            "--sanitizer",
-            "none",
-            target.as_str(),
-            "--",
-            seconds.as_str(),
-            "-rss_limit_mb=2048",
-            "-timeout=10",
-        ]);
+        command.args(["run", "--sanitizer", "none", target.as_str()]);
+        command.arg(&found).arg(workspace.root.join("fuzz/corpus").join(target));
+        command.args(["--", seconds.as_str(), "-rss_limit_mb=2048", "-timeout=10"]);
         process::must(&mut command)?;
     }
     Ok(())

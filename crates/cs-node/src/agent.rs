@@ -212,6 +212,7 @@ impl<F: Vfs> Agent<F> {
             FolderCommand::WriteChunks { chunks } => {
                 for (from, id, bytes) in chunks {
                     self.write(from, &id, &bytes, tell)?;
+                    tell(FolderEvent::Wrote { bytes: bytes.len() as u64 });
                 }
             }
             FolderCommand::ReadChunk { peer, id } => {

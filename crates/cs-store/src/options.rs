@@ -10,7 +10,7 @@ pub struct OpenOptions {
     /// peer can never pass for a batch of the log when a damaged one is searched. It is no secret on this machine.
     /// Default: zeros.
     pub salt: [u8; 32],
-    /// Bytes that the index may cache. Default: 8 MiB; at least 64 KiB is sensible.
+    /// Bytes that the index may cache. Default: 4 MiB; at least 64 KiB is sensible.
     pub cache_bytes: usize,
     /// Bytes of memory that records not yet in the index file may take before a commit writes them there. It bounds
     /// what the next start has to replay. Default: 4 MiB.
@@ -27,7 +27,7 @@ impl Default for OpenOptions {
     fn default() -> Self {
         Self {
             salt: [0; 32],
-            cache_bytes: 8 << 20,
+            cache_bytes: 4 << 20,
             checkpoint_bytes: 4 << 20,
             segment_bytes: 64 << 20,
             on_damage: OnDamage::Refuse,

@@ -90,8 +90,9 @@ impl Change {
             Action::Mark { mark, .. } => mark.rank == 0 || mark.rank > MAX_COUNTER,
             _ => false,
         };
-        let future = edit.references().any(|dot_seen| dot_seen.actor == 0 && dot_seen.counter >= dot);
-        if empty || future || edit.place as usize > self.places.len() {
+        // Only what is not empty refers to anything.
+        let future = || edit.references().any(|dot_seen| dot_seen.actor == 0 && dot_seen.counter >= dot);
+        if empty || future() || edit.place as usize > self.places.len() {
             return Err(DecodeError::Invalid);
         }
         Ok(())

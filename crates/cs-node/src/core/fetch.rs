@@ -10,8 +10,9 @@ use cs_identity::{NodeId, OpId};
 use crate::folder::ChunkRef;
 use crate::wire::MAX_IDS;
 
-/// Most bytes on their way from one peer: covers 100 Mbit/s at 600 ms, and bounds what a slow reader holds in memory.
-pub(crate) const WINDOW: u64 = 8 << 20;
+/// Most bytes on their way from one peer or not yet written to disk: covers 100 Mbit/s at 300 ms, and bounds the memory
+/// that a slow disk costs.
+pub(crate) const WINDOW: u64 = 4 << 20;
 
 /// A peer that owes chunks and has sent none for this long is silent: what it owes is asked of others.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -50,6 +51,8 @@ pub(crate) struct Fetch {
     queue: VecDeque<[u8; 32]>,
     peers: BTreeMap<NodeId, Owing>,
     bytes: u64,
+    /// Bytes that have arrived and are not on disk.
+    unwritten: u64,
     /// Versions of chunks that were parked since the last look.
     parked: BTreeSet<OpId>,
 }
@@ -85,10 +88,21 @@ impl Fetch {
         (peer.heard_at, peer.is_silent) = (now, false);
         let Some(wanted) = self.wanted.remove(id) else { return false };
         self.bytes -= u64::from(wanted.len);
+        self.unwritten += u64::from(wanted.len);
         if let State::Asked { of, .. } = wanted.state {
             self.release(of, wanted.len);
         }
         true
+    }
+
+    /// Chunks of so many bytes are on disk, or were of no use.
+    pub(crate) fn written(&mut self, bytes: u64) {
+        self.unwritten = self.unwritten.saturating_sub(bytes);
+    }
+
+    /// The folder begins anew: what it was given before is written or lost.
+    pub(crate) fn nothing_unwritten(&mut self) {
+        self.unwritten = 0;
     }
 
     /// A peer does not have it: somebody else may.
@@ -194,7 +208,8 @@ impl Fetch {
                 continue;
             };
             let owing = self.peers.entry(of).or_default();
-            if owing.bytes > 0 && owing.bytes + u64::from(wanted.len) > WINDOW {
+            let held = owing.bytes + self.unwritten;
+            if held > 0 && held + u64::from(wanted.len) > WINDOW {
                 self.queue.push_front(id);
                 break;
             }
@@ -248,11 +263,13 @@ mod tests {
         let mut fetch = Fetch::default();
         let chunks: Vec<ChunkRef> = (0..100).map(|n| chunk(n, 256 << 10)).collect();
         fetch.want(version(), &chunks);
-        assert_eq!(asked(&fetch.assign(NOW, &[peer(1)]), peer(1)), 32, "8 MiB in chunks of 256 KiB");
+        assert_eq!(asked(&fetch.assign(NOW, &[peer(1)]), peer(1)), 16, "4 MiB in chunks of 256 KiB");
         assert!(fetch.assign(NOW, &[peer(1)]).is_empty());
-        assert_eq!(asked(&fetch.assign(NOW, &[peer(1), peer(2)]), peer(2)), 32);
+        assert_eq!(asked(&fetch.assign(NOW, &[peer(1), peer(2)]), peer(2)), 16);
         assert!(fetch.arrived(NOW, peer(1), &[0; 32]));
-        assert_eq!(asked(&fetch.assign(NOW, &[peer(1)]), peer(1)), 1, "what arrives makes room");
+        assert!(fetch.assign(NOW, &[peer(1)]).is_empty(), "it is in memory still");
+        fetch.written(256 << 10);
+        assert_eq!(asked(&fetch.assign(NOW, &[peer(1)]), peer(1)), 1, "what is on disk makes room");
     }
 
     #[test]

@@ -292,6 +292,11 @@ pub enum FolderEvent {
         /// The path.
         path: RelPath,
     },
+    /// `WriteChunks` was carried out, or found to be of no use: this many bytes are not in memory any more.
+    Wrote {
+        /// Bytes of chunks.
+        bytes: u64,
+    },
     /// The answer to `ReadChunk`.
     ChunkRead {
         /// For whom.

@@ -22,7 +22,7 @@ const KEPT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("kept");
 /// The layout of the tables. An index of another layout is refused; deleting it is safe.
 const FORMAT: u8 = 1;
 /// Pages redb may hold in memory, in bytes.
-const CACHE_BYTES: usize = 16 * 1024 * 1024;
+const CACHE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Names one file whose bytes chunks can be read from, also after it was moved to `kept/`.
 pub(crate) type SourceId = u64;

@@ -179,6 +179,7 @@ impl Space {
             FolderEvent::Opened => {
                 self.files.state = FolderState::Scanning;
                 self.files.take_back_all();
+                self.files.fetch.nothing_unwritten();
                 self.tell_folder(host, FolderCommand::Scan { scope: None });
             }
             FolderEvent::Failed { why } => {
@@ -222,6 +223,11 @@ impl Space {
             }
             FolderEvent::TroubleOver { path } => {
                 self.files.troubles.remove(&path);
+            }
+            FolderEvent::Wrote { bytes } => {
+                self.files.fetch.written(bytes);
+                self.ask_for_chunks(host);
+                return Ok(());
             }
             FolderEvent::ChunkRead { peer, id, data } => {
                 self.send_chunk(host, peer, id, data);
