@@ -38,6 +38,11 @@ const BENCHES: &[Bench] = &[
         about: "text, maps, counters and sets beside automerge, yrs, loro and diamond-types",
     },
     Bench {
+        name: "identity",
+        home: Home::Peers,
+        about: "capabilities beside biscuit and UCAN, and the web of trust against sybils",
+    },
+    Bench {
         name: "crypto",
         home: Home::Peers,
         about: "cipher and handshakes beside ring, RustCrypto and snow",
