@@ -1,6 +1,7 @@
 //! Laws, stories and regressions that need more than one crate.
 
 mod byzantine;
+mod catching_up;
 mod laws;
 mod machines;
 mod regressions;

@@ -117,7 +117,8 @@ pub enum Message {
         #[cbor(with = "minicbor::bytes")]
         body: Vec<u8>,
     },
-    /// Asks for statements or operations by ID, [`MAX_IDS`] at most (NODE-4).
+    /// Asks for statements or operations by ID, [`MAX_IDS`] at most (NODE-4); without any, for the next of all that the asker
+    /// lacks, as the last reconciliation found out (NODE-8).
     #[n(4)]
     Want {
         /// The space.

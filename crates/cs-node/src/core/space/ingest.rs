@@ -242,7 +242,7 @@ impl Space {
             Verdict::Quarantined(_) | Verdict::Valid => {}
         }
         store.stage_operation(&operation)?;
-        self.operations.insert(*operation.id().as_bytes());
+        self.operations.insert_at(*operation.id().as_bytes(), operation.clock);
         host.observe(operation.clock);
         self.remember_own(host, &operation);
         self.apply(&operation, verdict);
@@ -330,7 +330,7 @@ impl Space {
         }
         self.take_keys(host);
         for operation in store.operations(&self.id) {
-            self.operations.insert(*operation.id().as_bytes());
+            self.operations.insert_at(*operation.id().as_bytes(), operation.clock);
             host.observe(operation.clock);
             self.remember_own(host, &operation);
             let verdict = self.graph.verdict(&operation.facts(operation.id()));

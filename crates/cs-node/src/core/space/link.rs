@@ -36,7 +36,11 @@ pub(crate) struct Link {
     pub(crate) reconciling: BTreeMap<(Set, bool), Reconciling>,
     /// The peer's newest reconciliation that was answered, by set: its numbers only rise.
     pub(crate) answered: BTreeMap<Set, u32>,
-    /// Identifiers the peer has and this node lacks, by set, not yet asked for.
+    /// What the peer lacks, as the last reconciliation of each set found out: sent as it asks for more.
+    pub(crate) missing: BTreeMap<Set, VecDeque<OpId>>,
+    /// Sets of which the peer was asked for all that this node lacks, and has not sent the last of it.
+    pub(crate) pulling: BTreeSet<Set>,
+    /// Identifiers the peer may have and this node lacks, by set, not yet asked for.
     pub(crate) lacking: BTreeMap<Set, VecDeque<OpId>>,
     /// Asked for and not yet come.
     pub(crate) asked: BTreeMap<Set, BTreeSet<OpId>>,
@@ -52,6 +56,14 @@ pub(crate) struct Reconciling {
     pub(crate) number: u32,
     pub(crate) machine: reconcile::Session,
     pub(crate) begun_at: Duration,
+    /// What the peer lacks.
+    pub(crate) found: VecDeque<OpId>,
+}
+
+impl Reconciling {
+    pub(crate) fn new(number: u32, machine: reconcile::Session, begun_at: Duration) -> Self {
+        Self { number, machine, begun_at, found: VecDeque::new() }
+    }
 }
 
 impl Link {
@@ -66,6 +78,8 @@ impl Link {
             is_impatient: false,
             reconciling: BTreeMap::new(),
             answered: BTreeMap::new(),
+            missing: BTreeMap::new(),
+            pulling: BTreeSet::new(),
             lacking: BTreeMap::new(),
             asked: BTreeMap::new(),
             progress_at: now,
@@ -75,7 +89,8 @@ impl Link {
 
     /// Whether anything was asked of the peer and has not come.
     pub(crate) fn is_owed(&self) -> bool {
-        self.asked.values().any(|ids| !ids.is_empty()) || self.lacking.values().any(|ids| !ids.is_empty())
+        let is_asked = self.asked.values().any(|ids| !ids.is_empty());
+        is_asked || !self.pulling.is_empty() || self.lacking.values().any(|ids| !ids.is_empty())
     }
 
     /// Whether the peer has exactly what this node has.

@@ -4,6 +4,7 @@
 //! first, since operations are judged by them. What a side turns out to lack it asks for itself, so that the asker's
 //! pace bounds what is under way.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use cs_gossip::reconcile;
@@ -32,6 +33,11 @@ const RECONCILE_LIMIT: Duration = Duration::from_secs(30);
 
 /// What was asked for and has not come after this long is asked for again, of whoever has it.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+
+/// In few turns: what they cost in bytes is little beside the operations. Nobody names what it lacks, since the other side
+/// finds out the same.
+const RECONCILIATION: reconcile::Config =
+    reconcile::Config { mode: reconcile::Mode::Quick, want_ids: false, verify: false, since: None };
 
 /// Most bytes of operations in one message.
 const MAX_BATCH: usize = 256 << 10;
@@ -154,9 +160,9 @@ impl Space {
         let seed = host.random();
         self.reconciliations += 1;
         let number = self.reconciliations;
-        let machine = reconcile::Session::initiate(reconcile::Config::default(), self.set(set), seed);
+        let machine = reconcile::Session::initiate(RECONCILIATION, self.set(set), seed);
         let Some(link) = self.links.get_mut(&peer) else { return };
-        link.reconciling.insert((set, true), Reconciling { number, machine, begun_at: host.now });
+        link.reconciling.insert((set, true), Reconciling::new(number, machine, host.now));
         self.pump(host, peer, set, true);
     }
 
@@ -189,8 +195,8 @@ impl Space {
         let key = (set, !from_initiator);
         if from_initiator && link.answered.get(&set).is_none_or(|last| *last < number) {
             link.answered.insert(set, number);
-            let machine = reconcile::Session::respond(reconcile::Config::default(), index, seed);
-            link.reconciling.insert(key, Reconciling { number, machine, begun_at: host.now });
+            let machine = reconcile::Session::respond(RECONCILIATION, index, seed);
+            link.reconciling.insert(key, Reconciling::new(number, machine, host.now));
         }
         let Some(running) = link.reconciling.get_mut(&key).filter(|r| r.number == number) else {
             return Ok(());
@@ -203,7 +209,7 @@ impl Space {
         Ok(())
     }
 
-    /// Sends what the machine has to say, and asks for what it found lacking.
+    /// Sends what the machine has to say, and in the end asks for what it found lacking.
     fn pump(&mut self, host: &mut Host, peer: NodeId, set: Set, initiator: bool) {
         loop {
             let space = self.id.into();
@@ -220,18 +226,26 @@ impl Space {
                         &Message::Reconcile { space, set, session, initiator, body },
                     );
                 }
-                // The peer learns the same from its own side, and asks.
-                Some(reconcile::Output::Missing(_)) => {}
-                Some(reconcile::Output::Wanted(ids)) => {
-                    link.lacking.entry(set).or_default().extend(ids.into_iter().map(OpId::from_bytes));
-                    link.progress_at = host.now;
+                Some(reconcile::Output::Missing(ids)) => {
+                    running.found.extend(ids.into_iter().map(OpId::from_bytes));
                 }
+                Some(reconcile::Output::Wanted(_)) => {}
                 Some(reconcile::Output::Done) => {
-                    link.reconciling.remove(&(set, initiator));
+                    let ended = link.reconciling.remove(&(set, initiator));
+                    link.missing.insert(set, ended.map(|ended| ended.found).unwrap_or_default());
+                    self.pull(host, peer, set);
                 }
             }
         }
-        self.ask(host, peer);
+    }
+
+    /// Asks a peer for what it found this node to lack: a request without identifiers. It follows the last step of the
+    /// reconciliation in the same lane, so that the peer knows by then.
+    fn pull(&mut self, host: &mut Host, peer: NodeId, set: Set) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        link.pulling.insert(set);
+        link.progress_at = host.now;
+        self.send(host, peer, Lane::Control, &Message::Want { space: self.id.into(), set, ids: Vec::new() });
     }
 
     /// Asks a peer for the statements that others name and that are not here, whatever its rights: they may be what
@@ -245,7 +259,7 @@ impl Space {
         self.ask(host, peer);
     }
 
-    /// Asks a peer for what it has and this node lacks, one message at a time in each set.
+    /// Asks a peer for what it may have and this node lacks, one message at a time in each set.
     fn ask(&mut self, host: &mut Host, peer: NodeId) {
         for set in [Set::Control, Set::Operations] {
             let known: &reconcile::Index = match set {
@@ -253,7 +267,7 @@ impl Space {
                 Set::Operations => &self.operations,
             };
             let Some(link) = self.links.get_mut(&peer) else { return };
-            if link.asked.get(&set).is_some_and(|asked| !asked.is_empty()) {
+            if link.pulling.contains(&set) || link.asked.get(&set).is_some_and(|asked| !asked.is_empty()) {
                 continue;
             }
             let Some(lacking) = link.lacking.get_mut(&set) else { continue };
@@ -274,7 +288,7 @@ impl Space {
         }
     }
 
-    /// A peer asks for statements or operations.
+    /// A peer asks for statements or operations, or for the next of all that it lacks.
     pub(crate) fn on_want<D: Disk>(
         &mut self,
         host: &mut Host,
@@ -283,27 +297,48 @@ impl Space {
         set: Set,
         ids: &[u8],
     ) {
-        let Some(link) = self.links.get(&peer) else { return };
+        let Some(link) = self.links.get_mut(&peer) else { return };
         if !link.rights.contains(Rights::RELAY) || self.paused {
             return;
         }
+        if ids.is_empty() {
+            let mut missing = link.missing.remove(&set).unwrap_or_default();
+            let batch = self.batch(host, store, peer, set, &mut missing);
+            let done = missing.is_empty();
+            if let Some(link) = self.links.get_mut(&peer) {
+                link.missing.insert(set, missing);
+            }
+            return self.send_batch(host, peer, set, batch, done);
+        }
+        let mut wanted: VecDeque<OpId> = split_ids(ids).map(OpId::from_bytes).collect();
+        while !wanted.is_empty() {
+            let batch = self.batch(host, store, peer, set, &mut wanted);
+            self.send_batch(host, peer, set, batch, wanted.is_empty());
+        }
+    }
+
+    /// Takes one message's worth off the front of `ids`. What is not here, or not for the peer, is passed over.
+    fn batch<D: Disk>(
+        &self,
+        host: &Host,
+        store: &Archive<D>,
+        peer: NodeId,
+        set: Set,
+        ids: &mut VecDeque<OpId>,
+    ) -> Vec<ByteVec> {
         let mut batch: Vec<ByteVec> = Vec::new();
         let mut size = 0;
-        for id in split_ids(ids) {
-            let id = OpId::from_bytes(id);
+        while size < MAX_BATCH
+            && let Some(id) = ids.pop_front()
+        {
             let bytes = match set {
                 Set::Control => self.graph.get(&id).map(|s| s.bytes().to_vec()),
                 Set::Operations => self.readable_operation(host, store, &peer, &id),
             };
-            let Some(bytes) = bytes else { continue };
-            size += bytes.len();
-            batch.push(bytes.into());
-            if size >= MAX_BATCH {
-                self.send_batch(host, peer, set, std::mem::take(&mut batch), false);
-                size = 0;
-            }
+            size += bytes.as_ref().map_or(0, Vec::len);
+            batch.extend(bytes.map(ByteVec::from));
         }
-        self.send_batch(host, peer, set, batch, true);
+        batch
     }
 
     fn readable_operation<D: Disk>(
@@ -334,19 +369,25 @@ impl Space {
         done: bool,
     ) -> Result<(), Fault> {
         let mut fault = Ok(());
+        let mut brought = false;
         let wanted: Vec<OpId> = self.graph.wanted().collect();
         for item in items {
             let taken = match set {
-                Set::Control => self.take_statement(host, store, item).map(|_| ()),
-                Set::Operations => self.take_operation(host, store, item).map(|_: Taken| ()),
+                Set::Control => self.take_statement(host, store, item),
+                Set::Operations => self.take_operation(host, store, item).map(|taken| taken != Taken::Known),
             };
+            brought |= taken == Ok(true);
             // One bad item does not cost the good ones that came with it.
-            fault = fault.and(taken);
+            fault = fault.and(taken.map(|_| ()));
         }
         if let Some(link) = self.links.get_mut(&peer) {
             link.progress_at = host.now;
             if done {
                 link.asked.remove(&set);
+            }
+            let pulled = link.asked.get(&set).is_none_or(BTreeSet::is_empty) && link.pulling.remove(&set);
+            if pulled && !done && brought {
+                self.pull(host, peer, set);
             }
         }
         self.ask(host, peer);
@@ -364,6 +405,7 @@ impl Space {
         link.reconciling.retain(|_, r| r.begun_at + RECONCILE_LIMIT > now);
         if link.is_owed() && link.progress_at + ANSWER_LIMIT <= now {
             link.asked.clear();
+            link.pulling.clear();
             link.lacking.clear();
         }
     }
