@@ -58,6 +58,8 @@ pub(crate) const fn div(a: u16, b: u16) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     /// ERA-7.

@@ -18,18 +18,21 @@ impl Lanes for Neon {
         &NIBBLES[usize::from(c)]
     }
 
+    // SAFETY: callers promise what the trait asks for.
     #[inline(always)]
     unsafe fn zero() -> Self {
         // SAFETY: as the caller promises.
         Self(unsafe { vdupq_n_u8(0) })
     }
 
+    // SAFETY: callers promise what the trait asks for.
     #[inline(always)]
     unsafe fn load(from: *const u8) -> Self {
         // SAFETY: as the caller promises; the instruction wants no alignment beyond that of a byte.
         Self(unsafe { vld1q_u8(from) })
     }
 
+    // SAFETY: callers promise what the trait asks for.
     #[inline(always)]
     unsafe fn store(self, to: *mut u8) {
         // SAFETY: as the caller promises; the instruction wants no alignment beyond that of a byte.

@@ -16,17 +16,20 @@ impl Lanes for Portable {
         &NIBBLES[usize::from(c)]
     }
 
+    // SAFETY: callers promise what the trait asks for.
     #[inline(always)]
     unsafe fn zero() -> Self {
         Self([0; 32])
     }
 
+    // SAFETY: callers promise what the trait asks for.
     #[inline(always)]
     unsafe fn load(from: *const u8) -> Self {
         // SAFETY: as the caller promises; arrays of bytes have no alignment.
         Self(unsafe { *from.cast::<[u8; 32]>() })
     }
 
+    // SAFETY: callers promise what the trait asks for.
     #[inline(always)]
     unsafe fn store(self, to: *mut u8) {
         // SAFETY: as the caller promises; arrays of bytes have no alignment.

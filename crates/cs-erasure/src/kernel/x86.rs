@@ -25,18 +25,21 @@ impl Lanes for Ssse3 {
         &NIBBLES[usize::from(c)]
     }
 
+    // SAFETY: callers promise what the trait asks for.
     #[inline(always)]
     unsafe fn zero() -> Self {
         // SAFETY: as the caller promises.
         Self(unsafe { _mm_setzero_si128() })
     }
 
+    // SAFETY: callers promise what the trait asks for.
     #[inline(always)]
     unsafe fn load(from: *const u8) -> Self {
         // SAFETY: as the caller promises; the instruction wants no alignment.
         Self(unsafe { _mm_loadu_si128(from.cast()) })
     }
 
+    // SAFETY: callers promise what the trait asks for.
     #[inline(always)]
     unsafe fn store(self, to: *mut u8) {
         // SAFETY: as the caller promises; the instruction wants no alignment.
@@ -81,18 +84,21 @@ macro_rules! avx2_loads_and_sums {
     () => {
         const BYTES: usize = 32;
 
+        // SAFETY: callers promise what the trait asks for.
         #[inline(always)]
         unsafe fn zero() -> Self {
             // SAFETY: as the caller promises.
             Self(unsafe { _mm256_setzero_si256() })
         }
 
+        // SAFETY: callers promise what the trait asks for.
         #[inline(always)]
         unsafe fn load(from: *const u8) -> Self {
             // SAFETY: as the caller promises; the instruction wants no alignment.
             Self(unsafe { _mm256_loadu_si256(from.cast()) })
         }
 
+        // SAFETY: callers promise what the trait asks for.
         #[inline(always)]
         unsafe fn store(self, to: *mut u8) {
             // SAFETY: as the caller promises; the instruction wants no alignment.
@@ -170,18 +176,21 @@ impl Lanes for Avx512 {
         AFFINE[usize::from(c)]
     }
 
+    // SAFETY: callers promise what the trait asks for.
     #[inline(always)]
     unsafe fn zero() -> Self {
         // SAFETY: as the caller promises.
         Self(unsafe { _mm512_setzero_si512() })
     }
 
+    // SAFETY: callers promise what the trait asks for.
     #[inline(always)]
     unsafe fn load(from: *const u8) -> Self {
         // SAFETY: as the caller promises; the instruction wants no alignment.
         Self(unsafe { _mm512_loadu_si512(from.cast()) })
     }
 
+    // SAFETY: callers promise what the trait asks for.
     #[inline(always)]
     unsafe fn store(self, to: *mut u8) {
         // SAFETY: as the caller promises; the instruction wants no alignment.

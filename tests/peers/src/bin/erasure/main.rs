@@ -2,8 +2,8 @@
 //! libisal-dev is installed.
 //!
 //! `erasure [PART]`: only the rows whose name holds PART, as in `64,64` or `4 KiB`. Rates are gigabytes of data a second of the
-//! thread's CPU time. Coders take turns in every round, so that whatever else the machine does reaches all alike. Plans for a loss
-//! pattern are made once, by all who have such a thing. What is rebuilt is compared with what was lost.
+//! thread's CPU time. Coders take turns in every round, so that whatever else the machine does reaches all alike. Plans for a
+//! loss pattern are made once, by all who have such a thing. What is rebuilt is compared with what was lost.
 
 mod coders;
 mod goals;
