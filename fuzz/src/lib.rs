@@ -7,6 +7,7 @@ pub mod gossip;
 pub mod identity;
 mod laws;
 pub mod node;
+pub mod shard;
 pub mod store;
 pub mod transport;
 
@@ -68,6 +69,12 @@ pub const TARGETS: &[Target] = &[
     Target { name: "node_file_version", run: node::file_version, seeds: node::file_version_seeds },
     Target { name: "node_message", run: node::message, seeds: node::message_seeds },
     Target { name: "node_ticket", run: node::ticket, seeds: node::ticket_seeds },
+    Target { name: "shard_map", run: shard::map, seeds: shard::map_seeds },
+    Target { name: "shard_roles", run: shard::roles, seeds: shard::roles_seeds },
+    Target { name: "shard_roles_message", run: shard::roles_message, seeds: shard::roles_message_seeds },
+    Target { name: "shard_summary", run: shard::summary, seeds: shard::summary_seeds },
+    Target { name: "shard_tree", run: shard::tree, seeds: shard::tree_seeds },
+    Target { name: "shard_tree_message", run: shard::tree_message, seeds: shard::tree_message_seeds },
     Target { name: "store_operation", run: store::operation, seeds: store::operation_seeds },
     Target { name: "transport_handshake", run: transport::handshake, seeds: transport::handshake_seeds },
     Target { name: "transport_link", run: transport::link, seeds: transport::link_seeds },
