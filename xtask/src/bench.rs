@@ -48,14 +48,19 @@ const BENCHES: &[Bench] = &[
         about: "cipher and handshakes beside ring, RustCrypto and snow",
     },
     Bench {
-        name: "erasure",
+        name: "reconcile",
         home: Home::Peers,
-        about: "encoding and repair beside reed-solomon-simd, reed-solomon-erasure and ISA-L",
+        about: "set reconciliation beside negentropy, a rateless IBLT, Bloom filters alone and all ids",
     },
     Bench {
         name: "shard",
         home: Home::Peers,
         about: "placement beside rings, rendezvous and jump hashing; hubs, the tree and routing in simulation",
+    },
+    Bench {
+        name: "erasure",
+        home: Home::Peers,
+        about: "encoding and repair beside reed-solomon-simd, reed-solomon-erasure and ISA-L",
     },
 ];
 
