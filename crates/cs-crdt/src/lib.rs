@@ -26,6 +26,7 @@ mod map;
 mod marks;
 mod merge_json;
 mod moves;
+mod packing;
 mod path;
 mod pending;
 mod plain;

@@ -11,6 +11,7 @@ use crate::{
     context::Context,
     document::Document,
     fault::{DecodeError, LoadError},
+    packing::{pack, unpack},
     slot::Slot,
     snapshot_read::Source,
     snapshot_write::Sink,
@@ -20,8 +21,10 @@ use crate::{
     },
 };
 
-/// How many columns follow the header, each with its length before it.
-pub(crate) const COLUMNS: usize = 7;
+/// How many columns follow the header.
+pub(crate) const COLUMNS: usize = 8;
+/// How much higher versions are whose columns are packed.
+const PACKED: u8 = SNAPSHOT_VERSION - 1;
 
 /// A run's byte in the shape column: where its first item was inserted.
 pub(crate) mod origin {
@@ -59,7 +62,7 @@ pub(crate) struct Snapshot {
 }
 
 pub(crate) fn write(document: &Document) -> Vec<u8> {
-    let mut out = encode(&document.actors, &document.context, &document.floor, &document.root);
+    let mut out = encode(&document.actors, &document.context, &document.floor, &document.root, true);
     let pending: Vec<&Change> = document.pending.iter().collect();
     put_u64(pending.len() as u64, &mut out);
     for change in pending {
@@ -71,7 +74,8 @@ pub(crate) fn write(document: &Document) -> Vec<u8> {
     out
 }
 
-fn encode(actors: &Actors, context: &Context, floor: &Context, root: &Slot) -> Vec<u8> {
+/// `is_packed`: not as versions 1 to 3 had it.
+fn encode(actors: &Actors, context: &Context, floor: &Context, root: &Slot, is_packed: bool) -> Vec<u8> {
     let mut authors: Vec<(Actor, u32, u64)> =
         context.iter().map(|(actor, counter)| (actors.id(actor), actor, counter)).collect();
     authors.sort_unstable();
@@ -96,8 +100,13 @@ fn encode(actors: &Actors, context: &Context, floor: &Context, root: &Slot) -> V
             (true, true) => SNAPSHOT_VERSION_LATER,
             (true, false) => SNAPSHOT_VERSION,
         };
+        *version -= if is_packed { 0 } else { PACKED };
     }
-    for column in sink.into_columns() {
+    if is_packed {
+        sink.into_columns().iter().for_each(|column| pack(column, &mut out));
+        return out;
+    }
+    for column in sink.into_old_columns() {
         put_u64(column.len() as u64, &mut out);
         out.extend_from_slice(&column);
     }
@@ -108,7 +117,10 @@ fn encode(actors: &Actors, context: &Context, floor: &Context, root: &Slot) -> V
 /// context and used once, every item's neighbours must exist, and the bytes must be exactly what writing the result gives.
 pub(crate) fn read(bytes: &[u8], known: &Actors) -> Result<Snapshot, LoadError> {
     let mut from = Reader::new(bytes);
-    let version = from.u8()?;
+    let (version, is_packed) = match from.u8()? {
+        old @ 1..SNAPSHOT_VERSION => (old + PACKED, false),
+        new => (new, true),
+    };
     if !matches!(version, SNAPSHOT_VERSION | SNAPSHOT_VERSION_LATER | SNAPSHOT_VERSION_COMPACT) {
         return Err(DecodeError::Version.into());
     }
@@ -132,20 +144,26 @@ pub(crate) fn read(bytes: &[u8], known: &Actors) -> Result<Snapshot, LoadError> 
             floor.advance(local, seen);
         }
     }
-    let mut columns = Vec::with_capacity(COLUMNS);
-    for _ in 0..COLUMNS {
-        let count = from.count(1)?;
-        columns.push(from.take(count)?);
+    let mut unpacked = Vec::with_capacity(COLUMNS);
+    for _ in 0..if is_packed { COLUMNS } else { COLUMNS - 1 } {
+        let column = if is_packed { unpack(&mut from)? } else { read_old_column(&mut from)? };
+        unpacked.push(column);
     }
+    let columns: Vec<&[u8]> = unpacked.iter().map(|column| &**column).collect();
     let mut source = Source::new(&columns, &table, &context, &actors).ok_or(DecodeError::Truncated)?;
     let root = source.slot(0)?;
     source.finish()?;
     let body = bytes.len() - from.rest().len();
-    if bytes.get(..body) != Some(&*encode(&actors, &context, &floor, &root)) {
+    if bytes.get(..body) != Some(&*encode(&actors, &context, &floor, &root, is_packed)) {
         return Err(DecodeError::NotCanonical.into());
     }
     let pending = read_pending(&mut from, &actors, &context)?;
     Ok(Snapshot { actors, context, floor, root, pending })
+}
+
+fn read_old_column(from: &mut Reader<'_>) -> Result<Vec<u8>, DecodeError> {
+    let count = from.count(1)?;
+    Ok(from.take(count)?.to_vec())
 }
 
 /// Waiting changes: ascending by author and first dot, and each of them still to come.

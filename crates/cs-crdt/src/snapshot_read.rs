@@ -14,7 +14,7 @@ use crate::{
     sequence::{Items, Sequence, Span},
     set::Set,
     slot::{Slot, Written},
-    snapshot::{COLUMNS, origin, part},
+    snapshot::{origin, part},
     text::{self, Text},
     value::Scalar,
     wire::{MAX_COUNTER, MAX_DEPTH, MAX_KEY_BYTES, Reader, read_scalar},
@@ -67,6 +67,8 @@ pub(crate) struct Source<'a> {
     counters: Column<'a>,
     times: Column<'a>,
     lengths: Column<'a>,
+    /// `None` where authors and steps come in turn.
+    origin_authors: Option<Column<'a>>,
     origins: Column<'a>,
     /// Dots of writes and marks, and items of sequences: each may be there once.
     used: Vec<(Dot, u64)>,
@@ -81,8 +83,13 @@ impl<'a> Source<'a> {
         context: &'a Context,
         known: &'a Actors,
     ) -> Option<Self> {
-        let [shape, text, actors, counters, times, lengths, origins]: [&[u8]; COLUMNS] =
-            columns.try_into().ok()?;
+        let (head, tail) = columns.split_at_checked(6)?;
+        let [shape, text, actors, counters, times, lengths]: [&[u8]; 6] = head.try_into().ok()?;
+        let (origin_authors, origins) = match *tail {
+            [origins] => (None, origins),
+            [authors, steps] => (Some(Column::new(authors)), steps),
+            _ => return None,
+        };
         Some(Self {
             table,
             context,
@@ -95,6 +102,7 @@ impl<'a> Source<'a> {
             counters: Column::new(counters),
             times: Column::new(times),
             lengths: Column::new(lengths),
+            origin_authors,
             origins: Column::new(origins),
             used: Vec::new(),
             items: Vec::new(),
@@ -104,7 +112,12 @@ impl<'a> Source<'a> {
     /// Every column must be used up, and every dot used once.
     pub(crate) fn finish(mut self) -> Result<(), LoadError> {
         let columns = [&self.actors, &self.counters, &self.times, &self.lengths, &self.origins];
-        if !self.shape.is_empty() || !self.text.is_empty() || !columns.iter().all(|column| column.is_done()) {
+        let authors_done = self.origin_authors.as_ref().is_none_or(Column::is_done);
+        if !authors_done
+            || !self.shape.is_empty()
+            || !self.text.is_empty()
+            || !columns.iter().all(|column| column.is_done())
+        {
             return Err(DecodeError::Leftover.into());
         }
         for dots in [&mut self.used, &mut self.items] {
@@ -358,7 +371,8 @@ impl<'a> Source<'a> {
     }
 
     fn origin(&mut self) -> Result<(u32, i64), LoadError> {
-        let number = usize::try_from(self.origins.next()?).map_err(|_| DecodeError::Invalid)?;
+        let authors = self.origin_authors.as_mut().unwrap_or(&mut self.origins);
+        let number = usize::try_from(authors.next()?).map_err(|_| DecodeError::Invalid)?;
         let actor = *self.table.get(number).ok_or(DecodeError::Invalid)?;
         Ok((actor, self.origins.next()?))
     }

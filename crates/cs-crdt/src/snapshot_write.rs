@@ -33,7 +33,8 @@ pub(crate) struct Sink {
     counters: Vec<i64>,
     times: Vec<i64>,
     lengths: Vec<i64>,
-    origins: Vec<i64>,
+    origin_authors: Vec<i64>,
+    origin_steps: Vec<i64>,
 }
 
 impl Sink {
@@ -50,8 +51,17 @@ impl Sink {
             counters: Vec::new(),
             times: Vec::new(),
             lengths: Vec::new(),
-            origins: Vec::new(),
+            origin_authors: Vec::new(),
+            origin_steps: Vec::new(),
         }
+    }
+
+    /// As versions 1 to 3 had them: authors and steps of neighbours in turn.
+    pub(crate) fn into_old_columns(self) -> [Vec<u8>; COLUMNS - 1] {
+        let pairs = self.origin_authors.iter().zip(&self.origin_steps);
+        let in_turn: Vec<i64> = pairs.flat_map(|(author, step)| [*author, *step]).collect();
+        let [shape, text, actors, counters, times, lengths, ..] = self.into_columns();
+        [shape, text, actors, counters, times, lengths, runs(&in_turn)]
     }
 
     pub(crate) fn into_columns(self) -> [Vec<u8>; COLUMNS] {
@@ -62,7 +72,8 @@ impl Sink {
             runs(&self.counters),
             runs(&self.times),
             runs(&self.lengths),
-            runs(&self.origins),
+            runs(&self.origin_authors),
+            runs(&self.origin_steps),
         ]
     }
 
@@ -265,8 +276,8 @@ impl Sink {
         self.shape.push(tag);
         let mut from = span.id;
         for dot in [span.left, span.right.filter(|_| !next)].into_iter().flatten() {
-            self.origins.push(i64::from(self.number(dot.actor)));
-            self.origins.push(dot.counter as i64 - from.counter as i64);
+            self.origin_authors.push(i64::from(self.number(dot.actor)));
+            self.origin_steps.push(dot.counter as i64 - from.counter as i64);
             from = dot;
         }
     }

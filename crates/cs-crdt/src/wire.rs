@@ -14,12 +14,13 @@ pub(crate) use edits::{read_scalar, write_scalar};
 pub const CHANGE_VERSION: u8 = 1;
 /// First byte of a change that holds an edit of a later kind: moves, trees, marks, folds.
 pub const CHANGE_VERSION_LATER: u8 = 2;
-/// First byte of a snapshot of parts of the first kinds only.
-pub const SNAPSHOT_VERSION: u8 = 1;
+/// First byte of a snapshot of parts of the first kinds only. Those of versions 1 to 3, whose columns are not packed, are
+/// still read.
+pub const SNAPSHOT_VERSION: u8 = 4;
 /// First byte of a snapshot that holds parts of later kinds.
-pub const SNAPSHOT_VERSION_LATER: u8 = 2;
+pub const SNAPSHOT_VERSION_LATER: u8 = 5;
 /// First byte of a snapshot of a document that was compacted.
-pub const SNAPSHOT_VERSION_COMPACT: u8 = 3;
+pub const SNAPSHOT_VERSION_COMPACT: u8 = 6;
 /// Bytes of a change: what a replica is willing to hold of one author before it knows what it is.
 pub const MAX_CHANGE_BYTES: usize = 4 << 20;
 /// Steps from the root to a place. Bounds every recursion.

@@ -21,12 +21,19 @@ pub(crate) fn put_i64(value: i64, out: &mut Vec<u8>) {
 /// Bytes that are read from the front, never past the end.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader<'a> {
+    all: &'a [u8],
     bytes: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes }
+        Self { all: bytes, bytes }
+    }
+
+    /// Takes back the last `count` bytes that were read.
+    pub(crate) fn give_back(&mut self, count: usize) {
+        let at = (self.all.len() - self.bytes.len()).saturating_sub(count);
+        self.bytes = self.all.get(at..).unwrap_or_default();
     }
 
     pub(crate) fn rest(&self) -> &'a [u8] {
