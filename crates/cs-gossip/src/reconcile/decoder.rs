@@ -1,4 +1,4 @@
-//! The initiator: greets, decodes sketches, and decides what to ask for.
+//! The side that decodes, the initiator as a rule: greets, decodes sketches, and decides what to ask for.
 
 use crate::reconcile::bits::unpack;
 use crate::reconcile::decoding::{Arrived, Decoding};
@@ -24,6 +24,8 @@ pub(crate) struct Decoder {
     recent: bool,
     /// Of this round.
     estimates: u8,
+    /// The sides have changed places.
+    swapped: bool,
     /// The filter that the peer asked for: next slice, their level, density, salt.
     reply: Option<(u32, u8, u8, [u8; 8])>,
 }
@@ -70,7 +72,20 @@ enum Checked {
 
 impl Decoder {
     pub(crate) fn new(since: Option<u64>) -> Self {
-        Self { phase: Phase::Greeted, since, recent: false, estimates: 0, reply: None }
+        Self { phase: Phase::Greeted, since, recent: false, estimates: 0, swapped: false, reply: None }
+    }
+
+    /// A responder that decodes, from the moment that it sent an estimate of its own.
+    pub(crate) fn taking_over() -> Self {
+        Self { phase: Phase::Planned { next_slice: 0 }, estimates: 1, swapped: true, ..Self::new(None) }
+    }
+
+    /// Whether the responder may change places now, and this message says that it does.
+    pub(crate) fn may_swap(&self, shared: &Shared, message: &Message) -> bool {
+        let planned = matches!(self.phase, Phase::Planned { next_slice: 0 });
+        let free = planned && !self.swapped && !self.recent && shared.mode == Mode::Fewest;
+        free && matches!(message, Message::Estimate(estimate) if estimate.round == shared.round)
+            && shared.round < LAST_ROUND
     }
 
     pub(crate) fn handle(&mut self, shared: &mut Shared, message: Message) -> Result<Step, PeerFault> {
@@ -154,7 +169,7 @@ impl Decoder {
                 shared.outbox.push_back(Message::Answer { names: found.names });
             }
             let short = opening.syndromes.len() <= 4;
-            shared.outbox.push_back(Message::Check { sum: shared.working.common(), short });
+            shared.outbox.push_back(Message::Check { sum: shared.working.digest(), short });
         }
         self.phase = Phase::Checking(Checked::Opening(opening));
     }
@@ -219,7 +234,7 @@ impl Decoder {
     }
 
     fn check(&mut self, shared: &mut Shared, checked: Checked) {
-        shared.outbox.push_back(Message::Check { sum: shared.working.common(), short: false });
+        shared.outbox.push_back(Message::Check { sum: shared.working.digest(), short: false });
         self.phase = Phase::Checking(checked);
     }
 

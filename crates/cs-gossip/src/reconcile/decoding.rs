@@ -234,7 +234,9 @@ impl Decoding {
 /// How many more syndromes to ask for: few bytes are wasted by small steps, few turns by large ones.
 fn more_for(mode: Mode, depth: usize, decoded: usize, left: usize) -> u8 {
     let step = match mode {
-        Mode::Quick => depth.max(16),
+        // There is one turn for it: what few lack is little, what most lack is unknown.
+        Mode::Quick if left < decoded => 12,
+        Mode::Quick => usize::from(MAX_MORE),
         // Nearly all failed: the estimate was low.
         Mode::Fewest if decoded * 20 < left => depth.div_ceil(5),
         Mode::Fewest => depth.div_ceil(12),

@@ -26,6 +26,8 @@ const ELEMENT_CONTEXT: &str = "CosmicSyncCore 2026 cs-gossip reconcile element";
 
 struct Leaf {
     elements: Vec<Element>,
+    /// The last 32 bits of each hash, close together: a search for some of them reads little memory.
+    tails: Vec<u32>,
     sum: Fingerprint,
     /// Syndromes of all elements, by cut. Filled when first asked for, then toggled by every change.
     sketches: Mutex<Vec<(Cut, Vec<u32>)>>,
@@ -33,7 +35,8 @@ struct Leaf {
 
 impl Leaf {
     fn new(elements: Vec<Element>, sum: Fingerprint) -> Self {
-        Self { elements, sum, sketches: Mutex::default() }
+        let tails = elements.iter().map(|element| element.hash as u32).collect();
+        Self { elements, tails, sum, sketches: Mutex::default() }
     }
 
     fn of(elements: Vec<Element>, key: &[u8; 32]) -> Self {
@@ -71,7 +74,12 @@ impl Leaf {
 impl Clone for Leaf {
     fn clone(&self) -> Self {
         let sketches = self.sketches.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Self { elements: self.elements.clone(), sum: self.sum, sketches: Mutex::new(sketches) }
+        Self {
+            elements: self.elements.clone(),
+            tails: self.tails.clone(),
+            sum: self.sum,
+            sketches: Mutex::new(sketches),
+        }
     }
 }
 
@@ -100,8 +108,8 @@ struct Recent {
 /// A clone costs one reference count: it is the immutable snapshot that a
 /// [`Session`](crate::reconcile::Session) works on while the original goes on changing; what is shared is
 /// copied on the first write (a leaf, and once per snapshot the list of leaves, 60 bytes per ~170 ids).
-/// Insertion, removal and look-up are one hash, a binary search and a move within one leaf; memory is about 55
-/// bytes an id, 65 with the sketches that sessions left behind. After the first session of a kind (a number of
+/// Insertion, removal and look-up are one hash, a binary search and a move within one leaf; memory is about 60
+/// bytes an id, 70 with the sketches that sessions left behind. After the first session of a kind (a number of
 /// partitions and a width), what a session costs follows the difference: unchanged leaves remember their sketches.
 #[derive(Clone, Debug)]
 pub struct Index {
@@ -135,13 +143,14 @@ impl Index {
         let (mut sum, mut estimator) = (Fingerprint::default(), Estimator::default());
         let mut slots = Vec::with_capacity(hashed.len() / (LEAF_MAX / 2));
         for chunk in hashed.chunks(LEAF_MAX * 2 / 3) {
-            let mut leaf = Leaf::new(Vec::with_capacity(chunk.len()), Fingerprint::default());
-            for &(hash, id) in chunk {
-                leaf.elements.push(Element { hash: hash[0], id });
-                leaf.sum.add_hash(hash);
+            let mut of_leaf = Fingerprint::default();
+            for (hash, _) in chunk {
+                of_leaf.add_hash(*hash);
                 estimator.toggle(hash[0]);
             }
-            sum.add(&leaf.sum);
+            sum.add(&of_leaf);
+            let elements = chunk.iter().map(|&(hash, id)| Element { hash: hash[0], id });
+            let leaf = Leaf::new(elements.collect(), of_leaf);
             slots.push(Slot { first: leaf.elements[0], leaf: Arc::new(leaf) });
         }
         let recent = Arc::new(Recent { ids: BTreeSet::new(), floor: 1 });
@@ -204,11 +213,13 @@ impl Index {
         let slot = &mut slots[at];
         let leaf = Arc::make_mut(&mut slot.leaf);
         leaf.elements.insert(within, element);
+        leaf.tails.insert(within, element.hash as u32);
         leaf.sum.add_hash(hash);
         leaf.toggle_sketches(&element);
         slot.first = leaf.elements[0];
         if leaf.elements.len() > LEAF_MAX {
             let upper = Leaf::of(leaf.elements.split_off(LEAF_MAX / 2), &self.key);
+            leaf.tails.truncate(LEAF_MAX / 2);
             leaf.sum.subtract(&upper.sum);
             leaf.sketches = Mutex::default();
             slots.insert(at + 1, Slot { first: upper.elements[0], leaf: Arc::new(upper) });
@@ -232,6 +243,7 @@ impl Index {
         let slot = &mut slots[at];
         let leaf = Arc::make_mut(&mut slot.leaf);
         leaf.elements.remove(within);
+        leaf.tails.remove(within);
         leaf.sum.remove_hash(hash);
         leaf.toggle_sketches(&element);
         if leaf.elements.is_empty() {
@@ -295,6 +307,16 @@ impl Index {
         elements.take_while(move |element| element.hash <= high)
     }
 
+    /// Elements whose last 32 bits of hash pass, ascending. A nanosecond an element.
+    pub(crate) fn with_tails(&self, passes: impl Fn(u32) -> bool) -> Vec<&Element> {
+        let mut found = Vec::new();
+        for slot in self.slots.iter() {
+            let tails = slot.leaf.tails.iter().zip(&slot.leaf.elements);
+            found.extend(tails.filter(|(tail, _)| passes(**tail)).map(|(_, element)| element));
+        }
+        found
+    }
+
     /// Syndromes of one partition, and the multiplications that were needed for what no leaf remembered.
     pub(crate) fn sketch(&self, cut: Cut, part: u32, depth: usize) -> (Vec<u32>, u64) {
         let range = cut.part(part);
@@ -351,6 +373,7 @@ fn join_with_next(slots: &mut Vec<Slot>, at: usize) {
     let upper = slots.remove(lower + 1).leaf;
     let leaf = Arc::make_mut(&mut slots[lower].leaf);
     leaf.elements.extend_from_slice(&upper.elements);
+    leaf.tails.extend_from_slice(&upper.tails);
     leaf.sum.add(&upper.sum);
     leaf.sketches = Mutex::default();
 }
@@ -434,6 +457,8 @@ mod tests {
             for part in 0..cut.parts() {
                 prop_assert_eq!(index.sketch(cut, part, depth).0, sketch(&model, cut, part, depth));
             }
+            let tails = index.slots.iter().flat_map(|slot| slot.leaf.tails.clone());
+            prop_assert!(tails.eq(index.range(0..=u64::MAX).map(|element| element.hash as u32)));
             prop_assert!(snapshot.is_empty());
         }
     }

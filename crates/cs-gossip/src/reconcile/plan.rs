@@ -16,8 +16,10 @@ const DENSITIES: [u8; 22] =
 /// Bytes that finding out about one collision of short ids costs, and about the first one besides.
 const COLLISION_COST: f64 = 9.0;
 const FIRST_COLLISION_COST: f64 = 30.0;
-/// What a collision costs where another round trip is out of the question.
-const QUICK_COLLISION_COST: f64 = 4000.0;
+/// Sessions that may take another round trip for a collision, where round trips are spared.
+const QUICK_COLLISIONS: f64 = 0.04;
+/// What changing places must save: another estimate, and a turn.
+const SWAP_COST: f64 = 150.0;
 /// What a filter must save besides its own size.
 const FILTER_COST: f64 = 48.0;
 
@@ -42,6 +44,12 @@ impl Difference {
         let one_sided = estimate < 2.0 * skew.abs();
         let both = if one_sided { skew.abs() } else { estimate.max(skew.abs()).min(here + there) };
         Self { here: (both + skew) / 2.0, there: (both - skew) / 2.0 }
+    }
+
+    /// Whether naming what only the sketching side holds costs much more than it would if that side decoded.
+    pub(crate) fn prefers_to_decode(self, here: u64) -> bool {
+        let name = (here as f64 / self.here.max(1.0)).max(1.0).log2() + 3.0;
+        (self.here - self.there) * name / 8.0 > SWAP_COST
     }
 
     fn both(self) -> f64 {
@@ -134,13 +142,17 @@ impl Sketches {
         let others = (common + expected) / f64::from(1u32 << level);
         // Bits of partition and place of one name (REC-9).
         let name = ((common + left.here) / left.here.max(1.0)).max(1.0).log2() + 3.0;
-        let overhead = if mode == Mode::Quick { 1.8 } else { 1.12 };
+        let overhead = if mode == Mode::Quick { 1.5 } else { 1.15 };
         // The width follows from rounded numbers alone, so that an index meets few cuts and remembers their sketches.
         let (usual, crowd) = (PARTITION_MEAN * f64::from(1u32 << level), 2f64.powf(others.log2().round()));
         let cost = |bits: u8| {
             let collisions = usual * crowd / 2f64.powi(i32::from(bits));
-            let each = if mode == Mode::Quick { QUICK_COLLISION_COST } else { COLLISION_COST };
-            let hidden = collisions * each + FIRST_COLLISION_COST * (1.0 - (-collisions).exp());
+            let first = FIRST_COLLISION_COST * (1.0 - (-collisions).exp());
+            let hidden = match mode {
+                Mode::Fewest => collisions * COLLISION_COST + first,
+                Mode::Quick if collisions > QUICK_COLLISIONS => usual * f64::from(MAX_BITS) * collisions,
+                Mode::Quick => 0.0,
+            };
             (usual * overhead * f64::from(bits) / 8.0 + hidden, bits)
         };
         let best = (MIN_BITS..=MAX_BITS).map(cost).min_by(|a, b| a.0.total_cmp(&b.0));
@@ -157,9 +169,10 @@ impl Sketches {
         let depth = match (mode, filtered) {
             (Mode::Fewest, true) => 0.9 * mean,
             (Mode::Fewest, false) => 0.6 * mean,
-            (Mode::Quick, false) => 1.25 * mean + 2.2 * mean.sqrt() + 2.0,
+            // Few partitions need the one extension that there is time for, even if the estimate was low by half.
+            (Mode::Quick, false) => 1.08 * mean + mean.sqrt() + 2.0,
             // What filters leave is known better than any estimate, and there is no turn left.
-            (Mode::Quick, true) => 1.1 * mean + 4.5 * mean.sqrt() + 2.0,
+            (Mode::Quick, true) => 1.1 * mean + 4.5 * mean.sqrt() + 3.0,
         };
         depth.ceil().clamp(4.0, f64::from(MAX_DEPTH)) as u8
     }

@@ -17,11 +17,11 @@ const SALT_CONTEXT: &str = "CosmicSyncCore 2026 cs-gossip reconcile salt";
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// Bytes: 10 if nothing differs, 25 if one id does, less than five times the information bound for a hundred and
-    /// more. Two to twelve round trips.
+    /// more. Two to twenty round trips.
     #[default]
     Fewest,
-    /// Round trips: at most three, but for about one session in a hundred whose short ids collide. About half as many bytes
-    /// more.
+    /// Round trips: at most three, but for a few sessions in a hundred whose short ids collide. One and a half to two times
+    /// the bytes.
     Quick,
 }
 
@@ -113,10 +113,11 @@ pub struct Session {
     journal: Journal,
 }
 
+/// The initiator begins by decoding and the responder by sketching; once they may change places (REC-5).
 #[derive(Debug)]
 enum Role {
-    Initiator(Decoder),
-    Responder(Sketcher),
+    Decoding(Decoder),
+    Sketching(Sketcher),
 }
 
 #[derive(Debug)]
@@ -154,10 +155,13 @@ impl Shared {
     }
 }
 
-/// Whether both sides know all after a message.
+/// What a message leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Continue,
+    /// The sides change places: this one decodes from now on.
+    Swap,
+    /// Both sides know all.
     Agreed,
 }
 
@@ -169,7 +173,7 @@ impl Session {
         let salt = salt_from(seed);
         let since = config.since.filter(|_| !config.verify && config.mode == Mode::Fewest);
         let since = since.map(|since| since.max(index.recent_since()));
-        let mut session = Self::new(Role::Initiator(Decoder::new(since)), index, salt);
+        let mut session = Self::new(Role::Decoding(Decoder::new(since)), index, salt);
         session.want_ids = config.want_ids;
         session.shared.mode = config.mode;
         if config.verify {
@@ -182,7 +186,7 @@ impl Session {
             version: VERSION,
             want_ids: config.want_ids,
             salt: config.verify.then_some(salt),
-            fingerprint: working.common(),
+            fingerprint: working.digest(),
             opening: (config.mode == Mode::Quick).then(|| (working.len(), working.estimator().0)),
             since,
             extensions: Vec::new(),
@@ -195,7 +199,7 @@ impl Session {
     /// Nothing in `_config` concerns a responder yet.
     #[must_use]
     pub fn respond(_config: Config, index: &Index, seed: [u8; 32]) -> Self {
-        Self::new(Role::Responder(Sketcher::new()), index, salt_from(seed))
+        Self::new(Role::Sketching(Sketcher::new()), index, salt_from(seed))
     }
 
     fn new(role: Role, index: &Index, salt: [u8; 8]) -> Self {
@@ -237,17 +241,22 @@ impl Session {
                     return Err(PeerFault::Costly);
                 }
                 let asked = match (&self.role, &message) {
-                    (Role::Responder(_), Message::Hello(hello)) => Some(hello.want_ids),
+                    (Role::Sketching(_), Message::Hello(hello)) => Some(hello.want_ids),
                     _ => None,
                 };
+                if matches!(&self.role, Role::Decoding(decoder) if decoder.may_swap(&self.shared, &message)) {
+                    self.role = Role::Sketching(Sketcher::taking_over());
+                }
                 let step = match &mut self.role {
-                    Role::Initiator(decoder) => decoder.handle(&mut self.shared, message)?,
-                    Role::Responder(sketcher) => sketcher.handle(&mut self.shared, message)?,
+                    Role::Decoding(decoder) => decoder.handle(&mut self.shared, message)?,
+                    Role::Sketching(sketcher) => sketcher.handle(&mut self.shared, message)?,
                 };
                 self.want_ids = asked.unwrap_or(self.want_ids);
                 self.counters.rounds = self.shared.round;
-                if step == Step::Agreed {
-                    self.begin_delivery();
+                match step {
+                    Step::Continue => {}
+                    Step::Swap => self.role = Role::Decoding(Decoder::taking_over()),
+                    Step::Agreed => self.begin_delivery(),
                 }
             }
         }
@@ -266,8 +275,8 @@ impl Session {
             None => {}
         }
         let message = self.shared.outbox.pop_front().or_else(|| match &mut self.role {
-            Role::Initiator(decoder) => decoder.produce(&self.shared),
-            Role::Responder(sketcher) => sketcher.produce(&mut self.shared),
+            Role::Decoding(decoder) => decoder.produce(&self.shared),
+            Role::Sketching(sketcher) => sketcher.produce(&mut self.shared),
         });
         if let Some(message) = message {
             return Some(self.send_new(&message));

@@ -1,4 +1,4 @@
-//! The responder: plans, and sends filters, sketches and lists.
+//! The side that sketches, the responder as a rule: plans, and sends filters, sketches and lists.
 
 use std::collections::VecDeque;
 
@@ -31,6 +31,8 @@ pub(crate) struct Sketcher {
     recent: bool,
     /// Of this round.
     estimates: u8,
+    /// The sides have changed places.
+    swapped: bool,
 }
 
 #[derive(Debug)]
@@ -84,13 +86,19 @@ impl Sketcher {
             greeting: [0; 8],
             recent: false,
             estimates: 0,
+            swapped: false,
         }
+    }
+
+    /// An initiator that sketches, from the moment that the responder sent an estimate.
+    pub(crate) fn taking_over() -> Self {
+        Self { phase: Phase::Opening { depth: 0, checks: MAX_CHECKS }, swapped: true, ..Self::new() }
     }
 
     pub(crate) fn handle(&mut self, shared: &mut Shared, message: Message) -> Result<Step, PeerFault> {
         match message {
             Message::Hello(hello) => return self.hello(shared, &hello),
-            Message::Estimate(estimate) => self.estimate(shared, &estimate)?,
+            Message::Estimate(estimate) => return self.estimate(shared, &estimate),
             Message::Filter(filter) => self.filter(shared, &filter)?,
             Message::Answer { names } => self.answer(shared, 0, None, &names)?,
             Message::Partly { more, decoded, names } => self.answer(shared, more, Some(decoded), &names)?,
@@ -99,7 +107,7 @@ impl Sketcher {
                     return Err(PeerFault::Unexpected);
                 }
                 self.answer(shared, 0, None, &names)?;
-                let equal = shared.working.common() == self.greeting;
+                let equal = shared.working.digest() == self.greeting;
                 return self.compare(shared, equal);
             }
             Message::Lack { hashes } => {
@@ -125,14 +133,15 @@ impl Sketcher {
             None => shared.enter_whole(),
         }
         self.greeting = hello.fingerprint;
-        if shared.working.common() == hello.fingerprint {
+        if shared.working.digest() == hello.fingerprint {
             shared.outbox.push_back(Message::Same);
             return Ok(Step::Agreed);
         }
         if let Some((count, estimator)) = hello.opening {
             shared.mode = Mode::Quick;
             self.estimates = 1;
-            self.plan(shared, count, &Estimator(estimator));
+            let (here, ours) = (shared.working.len(), shared.working.estimator());
+            self.plan(shared, count, Difference::estimate(here, count, ours, &Estimator(estimator)));
             return Ok(Step::Continue);
         }
         let recent =
@@ -163,7 +172,7 @@ impl Sketcher {
     }
 
     /// REC-5: plans from the estimator.
-    fn estimate(&mut self, shared: &mut Shared, estimate: &Estimate) -> Result<(), PeerFault> {
+    fn estimate(&mut self, shared: &mut Shared, estimate: &Estimate) -> Result<Step, PeerFault> {
         let settled = match self.phase {
             Phase::Opening { .. } => true,
             Phase::Sketching(_) => self.job.is_none() && self.unanswered.is_empty(),
@@ -184,15 +193,24 @@ impl Sketcher {
         if shared.round == LAST_ROUND {
             self.phase = Phase::Listing;
             self.job = Some(Job::List { above: None });
-        } else {
-            self.plan(shared, estimate.count, &Estimator(estimate.estimator));
+            return Ok(Step::Continue);
         }
-        Ok(())
+        let (here, there) = (shared.working.len(), estimate.count);
+        let ours = shared.working.estimator();
+        let difference = Difference::estimate(here, there, ours, &Estimator(estimate.estimator));
+        // Only once, only between whole sets, and only if that is worth a turn.
+        if !self.swapped && !self.recent && self.estimates == 1 && difference.prefers_to_decode(here) {
+            let salt = (shared.round > 0).then_some(shared.salt);
+            let (round, estimator) = (shared.round, ours.0);
+            shared.outbox.push_back(Message::Estimate(Estimate { round, salt, count: here, estimator }));
+            return Ok(Step::Swap);
+        }
+        self.plan(shared, there, difference);
+        Ok(Step::Continue)
     }
 
-    fn plan(&mut self, shared: &Shared, count: u64, estimator: &Estimator) {
+    fn plan(&mut self, shared: &Shared, count: u64, difference: Difference) {
         let here = shared.working.len();
-        let difference = Difference::estimate(here, count, shared.working.estimator(), estimator);
         let plan = Plan::choose(shared.mode, here, difference);
         if plan.own_filter == 0 && plan.their_filter == 0 {
             self.start_sketches(plan);
@@ -278,8 +296,8 @@ impl Sketcher {
         if !self.may_compare() || self.job.is_some() || !answered || (short && !opening) {
             return Err(PeerFault::Unexpected);
         }
-        let common = shared.working.common();
-        let equal = if short { common.get(..5) == sum.get(..5) } else { common == sum };
+        let ours = shared.working.digest();
+        let equal = if short { ours.get(..5) == sum.get(..5) } else { ours == sum };
         self.compare(shared, equal)
     }
 

@@ -61,7 +61,7 @@ pub enum Message {
         /// The sum of all short ids, [`opening_bits`] wide.
         syndrome: u32,
     },
-    /// The initiator asks for a plan (REC-5).
+    /// The initiator asks for a plan; the responder, in reply, to change places (REC-5).
     Estimate(Estimate),
     /// One slice of a Bloom filter (REC-6).
     Filter(Filter),

@@ -87,7 +87,7 @@ impl Working {
     }
 
     /// The digest of the sum of what both sides should hold. One hash for each excluded id.
-    pub(crate) fn common(&self) -> [u8; 8] {
+    pub(crate) fn digest(&self) -> [u8; 8] {
         let mut sum = self.total;
         self.excluded.iter().for_each(|element| sum.remove_hash(self.index.hash_of(&element.id)));
         sum.digest()
@@ -135,8 +135,11 @@ impl Working {
         let named = |element: &Element| (cut.name(element.hash), *element);
         let mut found: Vec<(u64, Element)> = if cut.last {
             self.work += self.index.len() as u64 / 4;
-            let all = self.remaining(0..=u64::MAX).map(named);
-            all.filter(|(name, _)| buckets.binary_search(&(name >> shift)).is_ok()).collect()
+            let near = self.index.with_tails(near(cut, shift, buckets)).into_iter().map(named);
+            near.filter(|(name, element)| {
+                buckets.binary_search(&(name >> shift)).is_ok() && !self.excluded.contains(element)
+            })
+            .collect()
         } else {
             let of = |&bucket: &u64| {
                 let inside = self.remaining(cut.bucket(bucket, width)).map(named);
@@ -233,6 +236,21 @@ impl Working {
     }
 }
 
+/// Tells nearly every element that is in none of the buckets by its last bits alone.
+fn near(cut: Cut, shift: u8, buckets: &[u64]) -> impl Fn(u32) -> bool {
+    let mask = (1u64 << cut.bits.saturating_sub(shift).min(10)) - 1;
+    let mut marks = [0u64; 16];
+    let place = move |bucket: u64| (((bucket & mask) >> 6) as usize & 15, 1u64 << (bucket & mask & 63));
+    for &bucket in buckets {
+        let (word, bit) = place(bucket);
+        marks[word] |= bit;
+    }
+    move |tail| {
+        let (word, bit) = place(u64::from(cut.short(u64::from(tail))) >> shift);
+        marks[word] & bit != 0
+    }
+}
+
 /// Salt and round decide every hash of a round (REC-3): collisions and false positives do not repeat.
 pub(crate) fn round_key(salt: [u8; 8], round: u8) -> [u8; 32] {
     let mut material = [0; 9];
@@ -267,7 +285,7 @@ mod tests {
             let total = index.fingerprint();
             let mut rest = Working::new(index, total);
             prop_assert_eq!(all.len(), rest.len());
-            prop_assert_eq!(all.common(), rest.common());
+            prop_assert_eq!(all.digest(), rest.digest());
             prop_assert_eq!(all.estimator(), rest.estimator());
             let cut = Cut { level, bits: 24, last };
             for part in 0..cut.parts() {
@@ -280,6 +298,21 @@ mod tests {
             all.readmit(&gone.iter().map(|&at| elements[at]).collect::<Vec<_>>());
             prop_assert_eq!(all.len(), 600);
         }
+    }
+
+    /// REC-14
+    #[test]
+    fn sketches_without_end_are_noticed() {
+        let mut all = working(0..100);
+        let half: Vec<Element> = all.remaining(0..=u64::MAX).take(50).copied().collect();
+        all.exclude(half);
+        let each = 50 * 96;
+        for _ in 0..(WORK_FREE + WORK_EACH * 100) / each {
+            all.sketch(Cut { level: 0, bits: 8, last: false }, 0, 96);
+        }
+        assert!(!all.is_overworked());
+        all.sketch(Cut { level: 0, bits: 8, last: false }, 0, 96);
+        assert!(all.is_overworked());
     }
 
     /// REC-6
