@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cs_gossip::reconcile::{
-    Config as ReconcileConfig, Id, Index, Output as Step, Session, wire as reconcile_wire,
+    Config as ReconcileConfig, Id, Index, Mode, Output as Step, Session, wire as reconcile_wire,
 };
 use cs_gossip::wire::{Ask, Broadcast, Message, MessageId};
 use cs_gossip::{Config, Gossip, Input, Lane};
@@ -45,16 +45,21 @@ pub fn reconcile_message(bytes: &[u8]) -> bool {
     one_encoding(bytes, reconcile_wire::Message::from_bytes, |message| bytes_of(|out| message.encode(out)))
 }
 
-/// A whole reconciliation with a hostile peer: the first byte picks our side and how much we hold.
+/// A whole reconciliation with a hostile peer over channels that break: the first byte picks our side, what it spares and
+/// how much we hold. An empty message is a channel that broke.
 pub fn reconcile(bytes: &[u8]) -> bool {
     let Some((&choice, messages)) = bytes.split_first() else { return false };
-    let index = index(0..u16::from(choice >> 1) * 8);
+    let index = index(0..u16::from(choice >> 2) * 16);
+    let config = reconcile_config(choice & 2 != 0);
     let mut session = match choice & 1 {
-        0 => Session::respond(ReconcileConfig::default(), &index, [3; 32]),
-        _ => Session::initiate(ReconcileConfig::default(), &index, [3; 32]),
+        0 => Session::respond(config, &index, [3; 32]),
+        _ => Session::initiate(config, &index, [3; 32]),
     };
     let mut is_accepted = false;
     for message in split(messages).into_iter().take(64) {
+        if message.is_empty() {
+            session.resume();
+        }
         is_accepted |= session.handle_input(&index, message).is_ok();
         while let Some(step) = session.poll_output() {
             if let Step::Missing(ids) = step {
@@ -65,8 +70,19 @@ pub fn reconcile(bytes: &[u8]) -> bool {
     is_accepted
 }
 
+fn reconcile_config(is_quick: bool) -> ReconcileConfig {
+    let mode = if is_quick { Mode::Quick } else { Mode::Fewest };
+    ReconcileConfig { mode, since: Some(1), ..ReconcileConfig::default() }
+}
+
+/// Every third id is recent.
 fn index(numbers: std::ops::Range<u16>) -> Index {
-    numbers.map(id).collect()
+    let mut index: Index = numbers.clone().map(id).collect();
+    for number in numbers.filter(|number| number % 3 == 0) {
+        index.remove(&id(number));
+        index.insert_at(id(number), 1 + u64::from(number));
+    }
+    index
 }
 
 /// Spread over the key space, and the same in every run.
@@ -120,13 +136,14 @@ pub fn machine_seeds() -> Vec<Vec<u8>> {
 
 /// What each side says in reconciliations of sets that differ little, much, and in size.
 fn conversations() -> Vec<[Vec<Vec<u8>>; 2]> {
-    let pairs = [(0..64, 2..66), (0..512, 128..640), (0..8, 0..900), (0..64, 0..64)];
-    pairs.map(|(ours, theirs)| converse(&index(ours), &index(theirs))).to_vec()
+    let pairs = [(0..64, 2..66), (0..512, 128..640), (0..8, 0..900), (0..64, 0..64), (1..64, 0..64)];
+    let both = [false, true].into_iter().flat_map(|is_quick| pairs.clone().map(|pair| (is_quick, pair)));
+    both.map(|(is_quick, (ours, theirs))| converse(is_quick, &index(ours), &index(theirs))).collect()
 }
 
 /// What the initiator and the responder say.
-fn converse(ours: &Index, theirs: &Index) -> [Vec<Vec<u8>>; 2] {
-    let mut initiator = Session::initiate(ReconcileConfig::default(), ours, [1; 32]);
+fn converse(is_quick: bool, ours: &Index, theirs: &Index) -> [Vec<Vec<u8>>; 2] {
+    let mut initiator = Session::initiate(reconcile_config(is_quick), ours, [1; 32]);
     let mut responder = Session::respond(ReconcileConfig::default(), theirs, [2; 32]);
     let mut said = [Vec::new(), Vec::new()];
     loop {
@@ -161,8 +178,8 @@ pub fn reconcile_message_seeds() -> Vec<Vec<u8>> {
 
 /// Both halves of each conversation, spoken to one who holds something else.
 pub fn reconcile_seeds() -> Vec<Vec<u8>> {
-    let halves = conversations()
-        .into_iter()
-        .flat_map(|[initiator, responder]| [(16 << 1, initiator), (16 << 1 | 1, responder)]);
+    let halves = conversations().into_iter().zip([0, 0, 0, 0, 0, 2, 2, 2, 2, 2]).flat_map(
+        |([initiator, responder], mode)| [(8 << 2 | mode, initiator), (8 << 2 | mode | 1, responder)],
+    );
     halves.map(|(choice, said)| [&[choice], &join(said)[..]].concat()).collect()
 }
