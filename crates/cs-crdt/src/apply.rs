@@ -7,6 +7,8 @@ use crate::{
     change::{Action, Change, Edit, Item, Kind, Made},
     context::Seen,
     fold::Fold,
+    observe,
+    patch::Patch,
     path::Hop,
     slot::{Parts, Slot},
     tree::Spot,
@@ -32,6 +34,29 @@ pub(crate) fn apply_change(root: &mut Slot, change: &Change, author: u32, actors
     }
     for (place, seen) in wide {
         root.edit_at(&hops_of(change, place), &mut |slot| slot.clear(&seen));
+    }
+    ineffective
+}
+
+/// As [`apply_change`], and tells what changed in what is shown. Nothing is gathered: each clear costs a walk of its own, so the
+/// caller has bounded how many edits there are.
+pub(crate) fn apply_observed(
+    root: &mut Slot,
+    change: &Change,
+    author: u32,
+    actors: &Actors,
+    patches: &mut Vec<Patch>,
+) -> usize {
+    let mut ineffective = 0;
+    let mut dot = Dot::new(author, change.first);
+    for edit in &change.edits {
+        let hops = hops_of(change, edit.place);
+        let before = observe::before(root, &hops, &edit.action, actors);
+        let effect =
+            root.edit_at(&hops, &mut |slot| apply_edit(slot, edit, dot, change.unix_ms, actors, None));
+        ineffective += usize::from(effect != Some(true));
+        patches.extend(before.patches(root, &hops, &edit.action, dot, actors));
+        dot = dot.plus(edit.action.width());
     }
     ineffective
 }

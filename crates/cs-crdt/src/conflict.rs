@@ -25,9 +25,12 @@ pub struct Candidate {
     pub actor: Option<Actor>,
     /// When, by its author's clock in milliseconds since 1970, for a register.
     pub unix_ms: Option<u64>,
+    /// The write's name, for a register.
+    pub id: Option<Id>,
 }
 
-/// A place where concurrent edits disagree. Setting the place resolves it.
+/// A place where concurrent edits disagree. Setting the place resolves it, as does
+/// [`Transaction::resolve`](crate::Transaction::resolve).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
     /// Where.
@@ -40,12 +43,13 @@ impl Document {
     /// The whole document. An empty one is `null`. Counters are numbers (beyond `i64`, its nearest bound), flags are
     /// `true`, sets are arrays in order of value; of concurrent values, the winner.
     pub fn to_json(&self) -> Value {
-        self.root.to_json(&self.actors)
+        self.shown(&self.root, Path::root()).unwrap_or(Value::NULL)
     }
 
     /// What is at `path`, if anything is.
     pub fn value(&self, path: impl Into<Path>) -> Option<Value> {
-        self.slot(&path.into()).map(|slot| slot.to_json(&self.actors))
+        let path = path.into();
+        self.shown(self.slot(&path)?, path)
     }
 
     /// What kind of thing is shown at `path`, if anything is.
@@ -137,6 +141,9 @@ impl Document {
     pub fn conflicts(&self) -> Vec<Conflict> {
         let mut conflicts = Vec::new();
         self.root.conflicts(&mut Path::root(), &self.actors, &mut conflicts);
+        if let Some(schema) = &self.schema {
+            conflicts.retain(|conflict| !schema.settles(&conflict.path));
+        }
         conflicts
     }
 }
@@ -215,12 +222,12 @@ impl Slot {
         written
     }
 
-    fn candidates(&self, actors: &Actors) -> Vec<Candidate> {
+    pub(crate) fn candidates(&self, actors: &Actors) -> Vec<Candidate> {
         let mut candidates = Vec::new();
         let containers = self.kinds().into_iter().flatten().filter(|kind| *kind != Kind::Register);
         for kind in containers {
             let value = self.part_to_json(kind, actors);
-            candidates.push(Candidate { value, kind, actor: None, unix_ms: None });
+            candidates.push(Candidate { value, kind, actor: None, unix_ms: None, id: None });
         }
         let mut known = alloc::collections::BTreeSet::new();
         for (dot, written) in self.written(actors) {
@@ -230,6 +237,7 @@ impl Slot {
                     kind: Kind::Register,
                     actor: Some(actors.id(dot.actor)),
                     unix_ms: Some(written.unix_ms),
+                    id: Some(Id::new(dot, actors)),
                 });
             }
         }

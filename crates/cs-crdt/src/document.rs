@@ -1,17 +1,22 @@
 //! The document: what an application holds.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 
 use crate::{
     actor::{Actor, Actors},
-    apply::{apply_change, apply_hidden},
+    apply::{apply_change, apply_hidden, apply_observed},
     change::{Change, Kind},
+    compare::compare,
     context::Context,
     fault::{ChangeFault, EditError, LoadError},
+    history::History,
+    observe::{MAX_PATCHES, Watch},
     path::{Hop, Path, Step},
     pending::Pending,
+    schema::Schema,
     slot::Slot,
     transaction::Transaction,
+    undo::UndoStack,
     value::Value,
     wire::MAX_CHANGE_BYTES,
 };
@@ -31,6 +36,9 @@ pub struct Applied {
     pub waiting: usize,
     /// Edits without effect, because what they name is not what they take it for. Honest authors make none.
     pub ineffective: usize,
+    /// Edits that are in the document and not shown, because they break its [`Schema`](crate::Schema). See
+    /// [`Document::quarantine`].
+    pub quarantined: usize,
 }
 
 /// A replica of a document. See the crate's documentation.
@@ -45,6 +53,10 @@ pub struct Document {
     pub(crate) told: Context,
     /// What had been seen when the document was compacted last.
     pub(crate) floor: Context,
+    pub(crate) history: Option<Box<History>>,
+    pub(crate) watch: Option<Box<Watch>>,
+    pub(crate) undo: Option<Box<UndoStack>>,
+    pub(crate) schema: Option<Box<Schema>>,
 }
 
 impl Document {
@@ -59,6 +71,10 @@ impl Document {
             pending: Pending::default(),
             told: Context::default(),
             floor: Context::default(),
+            history: None,
+            watch: None,
+            undo: None,
+            schema: None,
         }
     }
 
@@ -80,7 +96,14 @@ impl Document {
     {
         let mut transaction = Transaction::new(self, unix_ms);
         match edits(&mut transaction) {
-            Ok(()) => transaction.commit(),
+            Ok(()) => {
+                let reverse = core::mem::take(&mut transaction.reverse);
+                let change = transaction.commit()?;
+                if change.is_some() {
+                    self.note_undo(reverse);
+                }
+                Ok(change)
+            }
             Err(error) => {
                 transaction.roll_back();
                 Err(error)
@@ -109,6 +132,11 @@ impl Document {
             Some(applied) => Ok(applied),
             None => self.apply_any(bytes),
         }
+    }
+
+    /// Whether edits are looked at as they are applied, so that none may take a short cut.
+    pub(crate) fn is_attended(&self) -> bool {
+        self.history.is_some() || self.watch.is_some() || self.undo.is_some() || self.schema.is_some()
     }
 
     /// As [`apply`](Self::apply), for changes of every shape.
@@ -151,9 +179,13 @@ impl Document {
             Standing::Overlap => return Err(ChangeFault::Overlap),
             Standing::Early => return Err(ChangeFault::Early),
             Standing::Ready => {
+                let original = self.history.is_some().then(|| change.clone());
                 let author = self.adopt(&mut change);
                 if !self.remembers(&change) {
                     return Err(ChangeFault::Forgotten);
+                }
+                if let (Some(history), Some(original)) = (&mut self.history, original) {
+                    history.note(&original, true);
                 }
                 apply_hidden(&mut self.root, &change, author, &self.actors);
                 self.settle(&change, author, &mut applied);
@@ -183,13 +215,37 @@ impl Document {
 
     /// `false`, and nothing is changed, if it refers to what was forgotten.
     fn integrate(&mut self, mut change: Change, applied: &mut Applied) -> bool {
+        let original = self.history.is_some().then(|| change.clone());
         let author = self.adopt(&mut change);
         if !self.remembers(&change) {
             return false;
         }
-        applied.ineffective += apply_change(&mut self.root, &change, author, &self.actors);
+        if let (Some(history), Some(original)) = (&mut self.history, original) {
+            history.note(&original, false);
+        }
+        applied.ineffective += self.take_effect(&change, author);
+        if let Some(schema) = &self.schema {
+            applied.quarantined += schema.count_mismatches(&self.root, &change, &self.actors);
+        }
         self.settle(&change, author, applied);
         true
+    }
+
+    /// An observer of a change of very many edits gets the whole document instead of patches.
+    fn take_effect(&mut self, change: &Change, author: u32) -> usize {
+        let (root, actors) = (&mut self.root, &self.actors);
+        match &mut self.watch {
+            Some(_) if change.edits.len() <= MAX_PATCHES / 4 => {
+                let mut patches = Vec::new();
+                let ineffective = apply_observed(root, change, author, actors, &mut patches);
+                self.note_patches(patches);
+                ineffective
+            }
+            watch => {
+                watch.iter_mut().for_each(|watch| watch.fall_behind());
+                apply_change(root, change, author, actors)
+            }
+        }
     }
 
     /// Rewrites a change to this document's numbering of authors, and returns its author's number.
@@ -230,6 +286,7 @@ impl Document {
     /// See [`LoadError`]; the document is then as it was.
     pub fn join(&mut self, snapshot: &[u8]) -> Result<(), LoadError> {
         let other = crate::snapshot::read(snapshot, &self.actors)?;
+        let before = self.watch.is_some().then(|| self.root.clone());
         if self.floor == other.floor {
             self.actors = other.actors;
             self.root.join(other.root, &self.context, &other.context, &self.actors);
@@ -244,6 +301,11 @@ impl Document {
         for (change, bytes) in other.pending {
             self.pending.insert(change, bytes);
         }
+        if let Some(before) = before {
+            let patches = compare(&before, &self.root, &self.actors);
+            self.note_patches(patches);
+        }
+        self.restart_history();
         self.release(&mut Applied::default());
         Ok(())
     }
@@ -254,16 +316,22 @@ impl Document {
     /// See [`LoadError`]. Any bytes either load to a state that replicas can be in, or are refused.
     pub fn load(snapshot: &[u8], actor: impl Into<Actor>) -> Result<Self, LoadError> {
         let mut document = Self::new(actor);
-        let other = crate::snapshot::read(snapshot, &document.actors)?;
-        document.actors = other.actors;
-        document.root = other.root;
-        document.context = other.context;
-        document.floor = other.floor;
-        for (change, bytes) in other.pending {
-            document.pending.insert(change, bytes);
-        }
+        document.open(snapshot)?;
         document.release(&mut Applied::default());
         Ok(document)
+    }
+
+    /// Makes an empty document what a snapshot says.
+    pub(crate) fn open(&mut self, snapshot: &[u8]) -> Result<(), LoadError> {
+        let other = crate::snapshot::read(snapshot, &self.actors)?;
+        self.actors = other.actors;
+        self.root = other.root;
+        self.context = other.context;
+        self.floor = other.floor;
+        for (change, bytes) in other.pending {
+            self.pending.insert(change, bytes);
+        }
+        Ok(())
     }
 
     /// The document as bytes, waiting changes included. Equal documents give equal bytes.

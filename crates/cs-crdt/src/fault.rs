@@ -99,9 +99,39 @@ pub enum EditError {
     /// A tree's node cannot be put below itself.
     #[error("a node cannot be below itself")]
     Cycle,
+    /// What the document's [`Schema`](crate::Schema) does not allow.
+    #[error("the schema does not allow this")]
+    Schema,
     /// This actor's counter is used up.
     #[error("the actor has no dots left")]
     Exhausted,
+}
+
+/// Why a document does not show its past. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum HistoryError {
+    /// The document keeps no history: see [`Document::keep_history`](crate::Document::keep_history).
+    #[error("the document keeps no history")]
+    NotKept,
+    /// What is asked for lies before the history begins.
+    #[error("the history does not go back so far")]
+    Forgotten,
+    /// No replica can have been at this version, or this one has not heard of it.
+    #[error("no such version is known")]
+    Unknown,
+}
+
+/// Why JSON is not a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SchemaError {
+    /// Not of the form of a schema, or with more than [`MAX_RULES`](crate::MAX_RULES) rules.
+    #[error("not a schema")]
+    NotASchema,
+    /// A member, kind or type that this version does not know.
+    #[error("a schema with a name that is not known")]
+    UnknownName,
 }
 
 /// Why text is not JSON that a document can hold.

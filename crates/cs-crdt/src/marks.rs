@@ -183,7 +183,7 @@ impl Marks {
 
     /// What the marks come to: for each key, stretches that do not overlap, by key and place. n log n in the marks.
     pub(crate) fn resolve(&self, text: &Text, actors: &Actors) -> Vec<MarkSpan> {
-        let mut ends: BTreeMap<&str, BTreeMap<usize, Vec<(bool, Dot)>>> = BTreeMap::new();
+        let mut ends: BTreeMap<&str, Ends> = BTreeMap::new();
         let marks: BTreeMap<Dot, &Mark> = self.iter().collect();
         for (dot, range) in self.ranges(text) {
             let Some(mark) = marks.get(&dot) else { continue };
@@ -221,6 +221,9 @@ impl Marks {
         spans
     }
 }
+
+/// Where marks start (`true`) and end, by offset.
+type Ends = BTreeMap<usize, Vec<(bool, Dot)>>;
 
 /// Cuts text where its marks change.
 pub(crate) fn rich_runs(text: &str, spans: &[MarkSpan]) -> Vec<RichRun> {

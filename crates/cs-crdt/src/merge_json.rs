@@ -3,14 +3,13 @@
 use alloc::{string::String, vec::Vec};
 
 use crate::{
-    actor::Dot,
     change::{Action, Kind},
     context::Seen,
     diff::{Hunk, diff},
     fault::EditError,
     fold::Fold,
     id::Id,
-    path::Hop,
+    path::{Hop, Path, Step},
     slot::Slot,
     transaction::{Transaction, below},
     value::{Scalar, Value},
@@ -20,6 +19,9 @@ impl Transaction<'_> {
     /// Makes the place equal to `want`. What is shown there and is equal already stays untouched, and so do the
     /// concurrent values behind it: only an edit resolves a conflict.
     pub(crate) fn merge_at(&mut self, hops: &mut Vec<Hop>, want: &Value) -> Result<(), EditError> {
+        if self.document.schema.is_some() && self.shows(hops, want) {
+            return Ok(());
+        }
         let kind = self.slot(hops).and_then(Slot::kind);
         match (kind, want) {
             (Some(Kind::Map), Value::Object(members)) => {
@@ -50,13 +52,27 @@ impl Transaction<'_> {
     }
 
     fn shows(&self, hops: &[Hop], want: &Value) -> bool {
-        self.slot(hops).is_some_and(|slot| slot.is_live() && slot.to_json(&self.document.actors) == *want)
+        self.slot(hops).is_some_and(|slot| self.shown(slot, hops).as_ref() == Some(want))
+    }
+
+    /// What is shown of a place.
+    fn shown(&self, slot: &Slot, hops: &[Hop]) -> Option<Value> {
+        let step = |hop: &Hop| match hop {
+            Hop::Key(key) => Step::Key((&**key).into()),
+            Hop::Element(dot) => Step::Node(Id::new(*dot, &self.document.actors)),
+        };
+        self.document.shown(slot, Path(hops.iter().map(step).collect()))
     }
 
     fn drop_members(&mut self, hops: &[Hop], unwanted: impl Fn(&str) -> bool) -> Result<(), EditError> {
         let children = self.slot(hops).and_then(Slot::map).into_iter().flat_map(|map| map.live_children());
-        let gone: Vec<(String, Seen)> =
-            children.filter(|(key, _)| unwanted(key)).map(|(key, slot)| (key.into(), slot.seen())).collect();
+        let mut gone: Vec<(String, Seen)> = Vec::new();
+        for (key, slot) in children.filter(|(key, _)| unwanted(key)) {
+            // What the schema hides was not in the JSON that the other one was made from.
+            if self.shown(slot, &below(hops, key)?).is_some() {
+                gone.push((key.into(), slot.seen()));
+            }
+        }
         for (key, seen) in gone {
             let child = below(hops, &key)?;
             self.emit(&child, seen, Action::Clear)?;
@@ -66,17 +82,36 @@ impl Transaction<'_> {
 
     /// Where elements were replaced by others, pairs are updated in place, so that an edit inside an element stays one.
     fn merge_list(&mut self, hops: &mut Vec<Hop>, want: &[Value]) -> Result<(), EditError> {
-        let actors = &self.document.actors;
         let list = self.slot(hops).and_then(Slot::list);
         let elements = list.into_iter().flat_map(|list| list.live_elements());
-        let (dots, have): (Vec<_>, Vec<_>) = elements.map(|(dot, slot)| (dot, slot.to_json(actors))).unzip();
+        let (mut dots, mut have, mut indexes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut length = 0;
+        for (index, (dot, slot)) in elements.enumerate() {
+            length = index + 1;
+            hops.push(Hop::Element(dot));
+            let shown = self.shown(slot, hops);
+            hops.pop();
+            if let Some(value) = shown {
+                dots.push(dot);
+                have.push(value);
+                indexes.push(index);
+            }
+        }
+        let is_whole = indexes.len() == length;
         for Hunk { old, new } in diff(&have, want).into_iter().rev() {
             let pairs = old.len().min(new.len());
             let inserted = want.get(new.start + pairs..new.end).unwrap_or_default();
-            self.insert_at(hops, old.start + pairs, inserted)?;
+            let at = indexes.get(old.start + pairs).copied().unwrap_or(length);
+            self.insert_at(hops, at, inserted)?;
             let surplus = old.start + pairs..old.end;
-            if !surplus.is_empty() {
-                self.remove_elements(hops, surplus)?;
+            let moved = inserted.len();
+            if is_whole && !surplus.is_empty() {
+                self.remove_elements(hops, surplus.start + moved..surplus.end + moved)?;
+            } else {
+                // Elements that are hidden between them stay.
+                for index in indexes.get(surplus).unwrap_or_default().iter().rev() {
+                    self.remove_elements(hops, index + moved..index + moved + 1)?;
+                }
             }
             let kept = dots.get(old.start..old.start + pairs).unwrap_or_default();
             for (dot, value) in kept.iter().zip(want.get(new).unwrap_or_default()) {
@@ -90,11 +125,8 @@ impl Transaction<'_> {
     }
 
     fn merge_text(&mut self, hops: &[Hop], want: &str) -> Result<(), EditError> {
-        let have: Vec<char> = self
-            .slot(hops)
-            .and_then(Slot::text)
-            .map(|text| text.to_text().chars().collect())
-            .unwrap_or_default();
+        let shown = self.slot(hops).and_then(|slot| self.shown(slot, hops));
+        let have: Vec<char> = shown.iter().filter_map(Value::as_str).flat_map(str::chars).collect();
         let want: Vec<char> = want.chars().collect();
         for Hunk { old, new } in diff(&have, &want).into_iter().rev() {
             let text: String = want.get(new).unwrap_or_default().iter().collect();
@@ -104,12 +136,18 @@ impl Transaction<'_> {
     }
 
     fn merge_set(&mut self, hops: &[Hop], want: &[&Scalar]) -> Result<(), EditError> {
-        let set = |tx: &Self| {
-            tx.slot(hops).and_then(Slot::parts).map(|parts| parts.set.clone()).unwrap_or_default()
+        let slot = self.slot(hops);
+        let have = slot.and_then(Slot::parts).map(|parts| parts.set.clone()).unwrap_or_default();
+        let shown = match slot.and_then(|slot| self.shown(slot, hops)) {
+            Some(Value::Array(members)) => members,
+            _ => Vec::new(),
         };
-        let have = set(self);
-        for (member, _) in have.members().filter(|(member, _)| want.binary_search(member).is_err()) {
-            self.emit(hops, have.seen(member), Action::Discard(member.clone()))?;
+        for member in &shown {
+            if let Value::Scalar(member) = member
+                && want.binary_search(&member).is_err()
+            {
+                self.emit(hops, have.seen(member), Action::Discard(member.clone()))?;
+            }
         }
         for member in want.iter().filter(|member| !have.contains(member)) {
             self.emit(hops, Seen::default(), Action::Add((*member).clone()))?;
@@ -141,17 +179,17 @@ impl Transaction<'_> {
     /// Entries as the tree shows itself, with the same nodes in the same places: their values are merged. Anything else
     /// replaces the tree; nodes are made and moved by name.
     fn merge_tree(&mut self, hops: &mut Vec<Hop>, entries: &[Value], want: &Value) -> Result<(), EditError> {
-        let actors = &self.document.actors;
-        let outline = self.tree(hops)?.outline(actors);
-        let name = |dot| Value::from(String::from(Id::new(dot, actors)));
-        let is_same = |(entry, (node, parent)): (&Value, &(Dot, Option<Dot>))| {
-            entry.member("id") == Some(&name(*node))
-                && entry.member("parent") == Some(&parent.map_or(Value::NULL, name))
+        let shown = self.slot(hops).and_then(|slot| self.shown(slot, hops));
+        let Some(Value::Array(shown)) = shown else { return self.replace(hops, want) };
+        let is_same = |(entry, shown): (&Value, &Value)| {
+            entry.member("id") == shown.member("id")
+                && entry.member("parent") == shown.member("parent")
                 && matches!(entry, Value::Object(members) if members.len() == 3)
         };
-        if outline.len() != entries.len() || !entries.iter().zip(&outline).all(is_same) {
+        if shown.len() != entries.len() || !entries.iter().zip(&shown).all(is_same) {
             return self.replace(hops, want);
         }
+        let outline = self.tree(hops)?.outline(&self.document.actors);
         for (entry, (node, _)) in entries.iter().zip(outline) {
             hops.push(Hop::Element(node));
             let merged = match entry.member("value") {

@@ -61,6 +61,11 @@ impl Moves {
         self.0.len()
     }
 
+    /// The item that shows `element`.
+    pub(crate) fn item_of(&self, element: Dot) -> Dot {
+        self.0.get(&element).and_then(|claims| claims.winner).unwrap_or(element)
+    }
+
     /// What a move of `element` replaces.
     pub(crate) fn seen(&self, element: Dot) -> Seen {
         self.0.get(&element).map(|claims| claims.entries.dots().collect()).unwrap_or_default()

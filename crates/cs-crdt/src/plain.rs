@@ -38,6 +38,9 @@ pub(crate) enum Stroke<'a> {
 impl Document {
     /// Applies a plain change that is next in turn. Nothing if it is another one, and then nothing was changed.
     pub(crate) fn apply_plain(&mut self, bytes: &[u8]) -> Option<Applied> {
+        if self.is_attended() {
+            return None;
+        }
         let plain = Parser::new(self, bytes)?.change()?;
         let steps = plain.steps.get(..plain.depth)?;
         let (actors, floor) = (&self.actors, &self.floor);

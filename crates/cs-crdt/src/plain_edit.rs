@@ -124,7 +124,7 @@ impl Document {
 
     /// An empty change of the place at `path`: keys through maps that are shown.
     fn plain_at<'a>(&self, unix_ms: u64, path: &'a Path) -> Option<Plain<'a>> {
-        let author = self.actors.find(&self.me)?;
+        let author = self.actors.find(&self.me).filter(|_| !self.is_attended())?;
         let mut steps = [""; STEPS_MAX];
         let mut slot = Some(&self.root);
         for (at, step) in path.0.iter().enumerate() {

@@ -144,7 +144,6 @@ impl<C: Items> Sequence<C> {
     }
 
     /// How many items are shown before `dot`, if it is here. Costs a logarithm.
-    #[allow(dead_code, reason = "cursors are to ask it")]
     pub(crate) fn index_of(&self, dot: Dot) -> Option<usize> {
         Some(self.tree.visible_before(self.place(dot)?))
     }
@@ -364,6 +363,13 @@ impl<C: Items> Sequence<C> {
             }
         };
         Some((left, next.and_then(|place| self.tree.dot(place))))
+    }
+
+    /// The item that now follows `dot`, shown or not; `Some(None)` at the end.
+    pub(crate) fn after(&self, dot: Dot) -> Option<Option<Dot>> {
+        let place = self.place(dot)?;
+        let next = self.tree.settle(Place { offset: place.offset + 1, ..place });
+        Some(next.and_then(|place| self.tree.dot(place)))
     }
 
     /// The visible items `from .. from + count` as runs of consecutive dots, in document order.

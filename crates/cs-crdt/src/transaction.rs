@@ -11,6 +11,7 @@ use crate::{
     document::Document,
     fault::EditError,
     fold::Fold,
+    observe,
     path::{Hop, Path, Step},
     rollback::Journal,
     slot::Slot,
@@ -29,12 +30,19 @@ pub struct Transaction<'a> {
     pub(crate) touched: alloc::collections::BTreeSet<Vec<Hop>>,
     draft: Draft,
     journal: Journal,
+    /// How to undo this transaction, if that is kept.
+    pub(crate) reverse: Vec<crate::undo::Step>,
+    /// For an undo: what came back under new names.
+    pub(crate) renamed: alloc::collections::BTreeMap<Dot, Dot>,
+    /// Where the patches of this transaction begin.
+    watched: usize,
 }
 
 impl<'a> Transaction<'a> {
     pub(crate) fn new(document: &'a mut Document, unix_ms: u64) -> Self {
         let me = document.actors.intern(document.me);
         let next = document.context.last(me) + 1;
+        let watched = document.watch.as_ref().map_or(0, |watch| watch.mark());
         Self {
             document,
             unix_ms,
@@ -43,6 +51,9 @@ impl<'a> Transaction<'a> {
             touched: alloc::collections::BTreeSet::new(),
             draft: Draft::default(),
             journal: Journal::default(),
+            reverse: Vec::new(),
+            renamed: alloc::collections::BTreeMap::new(),
+            watched,
         }
     }
 
@@ -393,11 +404,22 @@ impl<'a> Transaction<'a> {
         let edit = Edit { place: 0, seen, action };
         let (actors, unix_ms) = (&self.document.actors, self.unix_ms);
         let hops_by_ref: Vec<&Hop> = hops.iter().collect();
+        if self.document.undo.is_some() {
+            let step = crate::undo::Step::of(&self.document.root, hops, &edit.action, dot, self.document);
+            self.reverse.push(step);
+        }
+        let before = self.document.watch.is_some();
+        let before = before.then(|| observe::before(&self.document.root, &hops_by_ref, &edit.action, actors));
         let effect = self
             .document
             .root
             .edit_at(&hops_by_ref, &mut |slot| apply_edit(slot, &edit, dot, unix_ms, actors, None));
         debug_assert_eq!(effect, Some(true), "a local edit names only what is there");
+        if let Some(before) = before {
+            let (root, actors) = (&self.document.root, &self.document.actors);
+            let patches = before.patches(root, &hops_by_ref, &edit.action, dot, actors);
+            self.document.note_patches(patches);
+        }
         self.next += width;
         self.document.context.advance(self.me, self.next - 1);
         self.draft.push(hops, edit.seen, edit.action, dot);
@@ -411,18 +433,37 @@ impl<'a> Transaction<'a> {
         }
         let first = self.journal.first(self.next);
         let mut bytes = Vec::new();
-        self.bundle(draft, first).encode(&mut bytes);
+        if self.breaks_the_schema(&draft) {
+            self.roll_back();
+            return Err(EditError::Schema);
+        }
+        let change = self.bundle(draft, first);
+        change.encode(&mut bytes);
         if bytes.len() > MAX_CHANGE_BYTES {
             self.roll_back();
             return Err(EditError::TooLarge);
         }
         self.document.told = self.document.context.clone();
+        if let Some(history) = &mut self.document.history {
+            history.note(&change, false);
+        }
         Ok(Some(bytes))
+    }
+
+    fn breaks_the_schema(&self, draft: &Draft) -> bool {
+        let Some(schema) = &self.document.schema else { return false };
+        draft.edits.iter().any(|(hops, _, action)| {
+            let hops: Vec<&Hop> = hops.iter().collect();
+            schema.breaks(&self.document.root, &hops, action, &self.document.actors)
+        })
     }
 
     pub(crate) fn roll_back(self) {
         let first = self.journal.first(self.next);
         self.journal.undo(&mut self.document.root, &self.document.actors);
+        if let Some(watch) = &mut self.document.watch {
+            watch.cut(self.watched);
+        }
         self.document.context.retreat(self.me, first - 1);
     }
 

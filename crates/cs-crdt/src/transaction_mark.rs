@@ -35,7 +35,7 @@ impl Transaction<'_> {
         if self.slot(&hops).and_then(Slot::kind) != Some(Kind::Text) {
             return Err(EditError::NotFound);
         }
-        self.mark_at(&hops, range, key, value.into(), expand)
+        self.mark_at(&hops, range, key, value.into(), expand, None)
     }
 
     /// Takes the marks `key` off the characters `range`.
@@ -52,6 +52,7 @@ impl Transaction<'_> {
         self.mark(path, range, key, Scalar::Null, expand)
     }
 
+    /// `undone`: a mark that goes too.
     pub(crate) fn mark_at(
         &mut self,
         hops: &[Hop],
@@ -59,6 +60,7 @@ impl Transaction<'_> {
         key: &str,
         value: Scalar,
         expand: Expand,
+        undone: Option<Dot>,
     ) -> Result<(), EditError> {
         if key.len() > MAX_MARK_KEY_BYTES {
             return Err(EditError::TooLarge);
@@ -88,7 +90,9 @@ impl Transaction<'_> {
             let covered: alloc::collections::BTreeSet<Dot> = covered.map(|(dot, _)| dot).collect();
             let same = marks.iter().filter(|(_, mark)| *mark.key == *key);
             // One with the highest rank of all cannot be outranked: it goes as a whole.
-            let needless = same.filter(|(dot, mark)| covered.contains(dot) || mark.rank >= MAX_COUNTER);
+            let needless = same.filter(|(dot, mark)| {
+                covered.contains(dot) || mark.rank >= MAX_COUNTER || undone == Some(*dot)
+            });
             replaced.extend(needless.map(|(dot, _)| dot));
         }
         let rank = rank.min(MAX_COUNTER);

@@ -21,6 +21,8 @@ pub const SNAPSHOT_VERSION: u8 = 4;
 pub const SNAPSHOT_VERSION_LATER: u8 = 5;
 /// First byte of a snapshot of a document that was compacted.
 pub const SNAPSHOT_VERSION_COMPACT: u8 = 6;
+/// First byte of a document that is saved with its history.
+pub const HISTORY_VERSION: u8 = 1;
 /// Bytes of a change: what a replica is willing to hold of one author before it knows what it is.
 pub const MAX_CHANGE_BYTES: usize = 4 << 20;
 /// Steps from the root to a place. Bounds every recursion.

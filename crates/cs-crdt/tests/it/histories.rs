@@ -77,7 +77,7 @@ fn path_of(steps: &[u8]) -> Path {
     })
 }
 
-fn perform(tx: &mut Transaction<'_>, edit: &Edit) -> Result<(), EditError> {
+pub(crate) fn perform(tx: &mut Transaction<'_>, edit: &Edit) -> Result<(), EditError> {
     let (path, n) = (path_of(&edit.path), edit.number);
     let length = |tx: &Transaction<'_>, path: &Path| match tx.value(path) {
         Some(Value::Array(values)) => values.len(),

@@ -149,6 +149,74 @@ fn one_item_is_removed_once_in_a_change() {
     assert_eq!(Change::from_bytes(&bytes), Err(DecodeError::NotCanonical));
 }
 
+/// CRDT-2: a later format is for what needs it and for nothing else.
+#[test]
+fn a_change_has_the_least_format_that_holds_its_edits() {
+    let mut bytes = increment_from(1);
+    bytes[0] = 2;
+    assert_eq!(Change::from_bytes(&bytes), Err(DecodeError::NotCanonical));
+    bytes[0] = 3;
+    assert_eq!(Change::from_bytes(&bytes), Err(DecodeError::Version));
+    let mut author = Document::new([7; 32]);
+    let planted = author.edit(0, |tx| tx.plant("t", None, 0).map(drop)).unwrap().unwrap();
+    assert_eq!(planted[0], 2);
+    let mut older = planted.clone();
+    older[0] = 1;
+    assert_eq!(Change::from_bytes(&older), Err(DecodeError::NotCanonical));
+    let mut saved = author.save();
+    assert_eq!(saved[0], 5);
+    saved[0] = 4;
+    let refused = LoadError::Malformed(DecodeError::NotCanonical);
+    assert_eq!(Document::load(&saved, [1; 32]).unwrap_err(), refused);
+}
+
+/// CRDT-14: no depth of a tree takes more stack, and no spot is one's own parent.
+#[test]
+fn a_chain_of_ten_thousand_nodes_is_shown_and_joined_without_recursion() {
+    let mut author = Document::new([7; 32]);
+    let mut last = None;
+    let change = author.edit(0, |tx| {
+        (0..10_000).try_for_each(|_| {
+            last = Some(tx.plant("t", last, 0)?);
+            Ok(())
+        })
+    });
+    let mut document = Document::new([1; 32]);
+    assert_eq!(document.apply(&change.unwrap().unwrap()).unwrap().ineffective, 0);
+    assert_eq!(document.len("t"), 10_000);
+    let top = document.children("t", None)[0];
+    let gone = document.edit(1, |tx| tx.remove(cs_crdt::Path::from("t").node(top))).unwrap();
+    assert!(gone.is_some());
+    assert_eq!(document.len("t"), 0);
+    document.join(&author.save()).unwrap();
+    author.apply(&gone.unwrap()).unwrap();
+    assert_eq!(document, author);
+}
+
+/// CRDT-13: whoever takes the highest rank cannot hold a mark for ever.
+#[test]
+fn a_mark_of_the_highest_rank_can_be_taken_off() {
+    let mut author = Document::new([7; 32]);
+    author.edit(0, |tx| tx.splice("t", 0..0, "abc")).unwrap();
+    let start = author.save();
+    let mut bytes =
+        author.edit(0, |tx| tx.mark("t", 0..3, "b", true, cs_crdt::Expand::None)).unwrap().unwrap();
+    let tag = bytes.iter().rposition(|byte| *byte == 14).unwrap();
+    assert_eq!(bytes[tag + 1], 1, "the rank");
+    let mut highest = Vec::new();
+    leb(MAX_COUNTER, &mut highest);
+    bytes.splice(tag + 1..tag + 2, highest);
+    let mut document = Document::load(&start, [1; 32]).unwrap();
+    document.apply(&bytes).unwrap();
+    assert_eq!(document.marks("t").len(), 1);
+    document.edit(1, |tx| tx.unmark("t", 1..2, "b", cs_crdt::Expand::None)).unwrap();
+    assert_eq!(document.marks("t"), []);
+    document.edit(1, |tx| tx.mark("t", 1..2, "b", 1, cs_crdt::Expand::None)).unwrap();
+    assert_eq!(document.marks("t").len(), 1);
+    bytes[tag + 1..tag + 9].fill(0xff);
+    assert!(Change::from_bytes(&bytes).is_err());
+}
+
 /// A snapshot by one author in its parts: header, columns, waiting changes. Only for sizes below 128.
 fn parts(saved: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>, Vec<u8>) {
     let (header, mut rest) = saved.split_at(35);

@@ -197,7 +197,7 @@ fn every_order_of_six_concurrent_changes_gives_one_document() {
     assert_eq!((tried, saves.len()), (720, 1));
 }
 
-fn permutations(count: usize, order: &mut Vec<usize>, visit: &mut dyn FnMut(&[usize])) {
+pub(crate) fn permutations(count: usize, order: &mut Vec<usize>, visit: &mut dyn FnMut(&[usize])) {
     if order.len() == count {
         visit(order);
     }

@@ -7,7 +7,7 @@ pub(crate) fn json(text: &str) -> Value {
 }
 
 /// Two replicas that start from the same JSON.
-fn pair(text: &str) -> (Document, Document) {
+pub(crate) fn pair(text: &str) -> (Document, Document) {
     let mut a = Document::new([1; 32]);
     let mut b = Document::new([2; 32]);
     if let Some(change) = a.merge_json(0, &json(text)).unwrap() {
@@ -17,7 +17,7 @@ fn pair(text: &str) -> (Document, Document) {
 }
 
 /// Sends each replica what the other just did.
-fn swap(a: &mut Document, from_a: Option<Vec<u8>>, b: &mut Document, from_b: Option<Vec<u8>>) {
+pub(crate) fn swap(a: &mut Document, from_a: Option<Vec<u8>>, b: &mut Document, from_b: Option<Vec<u8>>) {
     if let Some(change) = from_a {
         assert_eq!(b.apply(&change).unwrap().ineffective, 0);
     }
