@@ -26,7 +26,10 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "crdt_change", run: crdt::change, seeds: crdt::change_seeds },
     Target { name: "crdt_changes", run: crdt::changes, seeds: crdt::changes_seeds },
+    Target { name: "crdt_history", run: crdt::history, seeds: crdt::history_seeds },
     Target { name: "crdt_json", run: crdt::json, seeds: crdt::json_seeds },
+    Target { name: "crdt_schedule", run: crdt::schedule, seeds: crdt::schedule_seeds },
+    Target { name: "crdt_schema", run: crdt::schema, seeds: crdt::schema_seeds },
     Target { name: "crdt_snapshot", run: crdt::snapshot, seeds: crdt::snapshot_seeds },
     Target { name: "crypto_epoch", run: crypto::epoch, seeds: crypto::epoch_seeds },
     Target { name: "crypto_hpke", run: crypto::hpke, seeds: crypto::hpke_seeds },
