@@ -81,8 +81,8 @@ impl Code {
     ///
     /// Cost a byte of each shard: about `(k + m) * log2(min(k, m)) / 2` products; `k * m` for geometries of more than
     /// 128 shards up to 256 whose smaller side, rounded up to a power of two, has no room beside the larger.
-    /// Allocates a few words a shard, and up to 300 KiB of scratch space from 17 shards on the smaller side on (128 bytes
-    /// a shard beyond 2048).
+    /// Allocates a few words a shard, and up to 560 KiB of scratch space from 17 shards on the smaller side on (256
+    /// bytes a shard of it beyond 4096).
     pub fn encode<D: AsRef<[u8]>, P: AsMut<[u8]>>(
         &self,
         data: &[D],

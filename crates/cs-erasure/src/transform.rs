@@ -11,9 +11,9 @@ use crate::kernel::{BLOCK, Kernel, Pass, Place, Planes, Product, Small, Step, St
 use crate::matrix::Shape;
 
 /// Bytes that one plane of rows should not exceed, so that two stay in the second-level cache.
-const PLANE: usize = 128 * 1024;
-/// Most columns at a time: beyond it, nothing is gained.
-const WIDTH_MAX: usize = 1024;
+const PLANE: usize = 256 * 1024;
+/// Most columns at a time: a page, so that each row is one run for the processor to foresee.
+const WIDTH_MAX: usize = 4096;
 
 /// Some layers: the lowest, and how many.
 type Layers = (u32, u32);

@@ -39,8 +39,10 @@ enum Kind {
     Wide,
 }
 
-/// Sources at a time: more streams than this are more pages than the processor keeps at hand.
-const SOURCES: usize = 16;
+/// Most sources at a time: more streams than this are more than the processor foresees.
+const SOURCES: usize = 12;
+/// Columns that are too few for streams to matter.
+const SHORT: usize = 8192;
 
 /// # Safety
 /// The processor has the instructions of `V`; the job [is sound](Product::is_sound).
@@ -54,22 +56,25 @@ pub(crate) unsafe fn run<V: Lanes>(job: &mut Product<'_, '_, '_>) {
             factors.extend(rows.chunks_exact(count).map(|row| Factor::new::<V>(row[column])));
         }
     }
+    let kinds: Vec<Kind> = job.factors.chunks(group * count).map(kind).collect();
+    let is_one_group = job.targets.len() <= group;
+    let is_short = is_one_group && job.end - job.start <= SHORT;
+    let at_once = if is_short { count } else { count.div_ceil(count.div_ceil(SOURCES)) };
     // A strip of sources stays in the first-level cache while groups of targets come and go.
-    let strip = match (count <= SOURCES, job.targets.len() <= group) {
+    let strip = match (at_once == count, is_one_group) {
         (true, true) => job.end,
-        (_, true) => 4096,
+        (false, true) => 4096,
         _ => 1536,
     };
     for start in (job.start..job.end).step_by(strip.max(1)) {
         let range = (start, job.end.min(start + strip));
-        for first in (0..count).step_by(SOURCES) {
-            let sources = &job.sources[first..count.min(first + SOURCES)];
+        for first in (0..count).step_by(at_once) {
+            let sources = &job.sources[first..count.min(first + at_once)];
             let keep = job.keep || first > 0;
             for (i, targets) in job.targets.chunks_mut(group).enumerate() {
-                let rows = &job.factors[i * group * count..][..targets.len() * count];
                 let factors = &factors[i * group * count + first * targets.len()..];
                 // SAFETY: the caller's promise covers all columns below `job.end`, and `strip` keeps whole blocks.
-                unsafe { some::<V>(factors, kind(rows), sources, targets, range, keep) };
+                unsafe { some::<V>(factors, kinds[i], sources, targets, range, keep) };
             }
         }
     }
