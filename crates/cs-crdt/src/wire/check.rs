@@ -86,13 +86,12 @@ impl Change {
         let empty = match &edit.action {
             Action::Insert { items, .. } => items.is_empty(),
             Action::Splice { text, .. } => text.is_empty(),
-            Action::Remove { count, .. } => *count == 0 || *count > MAX_COUNTER,
+            Action::Remove { count, .. } => *count > MAX_COUNTER,
             Action::Mark { mark, .. } => mark.rank == 0 || mark.rank > MAX_COUNTER,
             _ => false,
         };
-        // Only what is not empty refers to anything.
-        let future = || edit.references().any(|dot_seen| dot_seen.actor == 0 && dot_seen.counter >= dot);
-        if empty || future() || edit.place as usize > self.places.len() {
+        let future = edit.references().any(|dot_seen| dot_seen.actor == 0 && dot_seen.counter >= dot);
+        if empty || future || edit.place as usize > self.places.len() {
             return Err(DecodeError::Invalid);
         }
         Ok(())

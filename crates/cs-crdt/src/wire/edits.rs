@@ -247,7 +247,14 @@ fn read_edit(from: &mut Reader<'_>, dot: u64) -> Result<Edit, DecodeError> {
             let (left, right) = (read_origin(from, dot)?, read_origin(from, dot)?);
             Action::Splice { left, right, text: from.str(MAX_CHANGE_BYTES)?.into() }
         }
-        11 => Action::Remove { first: read_dot(from, dot)?, count: from.u64()? },
+        11 => {
+            let (first, count) = (read_dot(from, dot)?, from.u64()?);
+            // Whatever looks at an edit before it is checked may count on a last item.
+            if count == 0 {
+                return Err(DecodeError::Invalid);
+            }
+            Action::Remove { first, count }
+        }
         tag => read_later(tag, from, dot)?,
     };
     Ok(Edit { place, seen, action })
