@@ -1,6 +1,6 @@
 //! Nodes that break the rules: real members, whose signatures are good and whose rights are not.
 
-use crate::stories::world_of;
+use crate::stories::{file, put, world_of};
 use cs_crypto::epoch::{self, EpochSecrets};
 use cs_identity::control::{Action, ControlGraph, Statement};
 use cs_identity::{BlindPath, OpId, SpaceId, Tag, Unverified};
@@ -10,6 +10,7 @@ use cs_node::folder::{Content, FileVersion, RelPath};
 use cs_node::wire::{Message, Set};
 use cs_store::{OpenOptions, Operation, Store};
 use cs_tests::sim::World;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Whose grant a forged operation claims.
@@ -135,4 +136,65 @@ fn the_same_operation_signed_by_a_writer_is_taken() {
     assert!(world.inject(1, 0, answer.to_bytes()));
     world.run_for(Duration::from_secs(5)).unwrap();
     assert!(directory_exists(&world, 0) && directory_exists(&world, 2), "the forgery itself is sound");
+}
+
+/// Every operation that `node` holds, and whether somebody can open it who has every key that was ever sealed to `thief`.
+fn opened_by(world: &mut World, thief: usize, node: usize, space: SpaceId) -> BTreeMap<OpId, bool> {
+    world.kill(node);
+    let (store, _) = Store::open(world.disk(node), OpenOptions::default()).unwrap();
+    let (me, secret) = (world.id(thief), world.secret(thief).to_x25519());
+    let mut roots = Vec::new();
+    for record in store.statements(&space).unwrap() {
+        let statement = Unverified::<Statement>::from_bytes(&record.unwrap().1).unwrap().verify().unwrap();
+        let Action::Epoch { number, root_commitment, boxes } = &statement.action else { continue };
+        let mine = boxes.iter().filter(|(who, _)| *who == me);
+        roots.extend(mine.filter_map(|(_, sealed)| {
+            EpochSecrets::open(&secret, space.as_bytes(), *number, root_commitment, sealed).ok()
+        }));
+    }
+    let ids: Vec<OpId> = store.operations(&space).unwrap().map(|id| id.unwrap()).collect();
+    let opens = |id: &OpId| {
+        let bytes = store.operation(id).unwrap().unwrap();
+        let operation = Unverified::<Operation>::from_bytes(&bytes).unwrap().verify().unwrap();
+        let open = |secrets: &EpochSecrets| {
+            epoch::open_operation(&secrets.root.root_key(), &operation.aad(), &operation.sealed)
+        };
+        roots.iter().any(|root| open(root).is_ok())
+    };
+    let opened = ids.iter().map(|id| (*id, opens(id))).collect();
+    drop(store);
+    world.start_after(node, Duration::from_millis(10));
+    world.run_for(Duration::from_secs(5)).unwrap();
+    opened
+}
+
+/// Two managers each revoke somebody, and neither knows of the other: of the two epochs that begin, each is sealed to one
+/// who was revoked.
+#[test]
+fn after_concurrent_revocations_nothing_is_written_that_either_victim_could_read() {
+    let (mut world, id) = world_of(24, &[Access::Manage, Access::Write, Access::Write]);
+    let space: SpaceId = id.parse().unwrap();
+    put(&mut world, 0, "before", b"readable by all");
+    world.run_for(Duration::from_secs(5)).unwrap();
+    world.partition(|node| node == 1);
+    for (manager, victim) in [(0, 2), (1, 3)] {
+        let node = world.id(victim).to_string();
+        world.ask(manager, Request::Revoke { space: None, node }).unwrap().unwrap();
+        world.expel(&id, victim);
+    }
+    world.heal();
+    world.run_for(Duration::from_secs(60)).unwrap();
+    let before = opened_by(&mut world, 3, 0, space);
+    assert!(before.values().any(|is_open| *is_open), "what was written before, it could read");
+    put(&mut world, 0, "after", b"readable by two");
+    put(&mut world, 1, "after too", b"readable by two");
+    world.run_for(Duration::from_secs(20)).unwrap();
+    world.converge(Duration::from_secs(300)).unwrap();
+    assert_eq!(file(&world, 1, "after").unwrap(), b"readable by two");
+    assert_eq!(file(&world, 0, "after too").unwrap(), b"readable by two");
+    for victim in [2, 3] {
+        let mut after = opened_by(&mut world, victim, 0, space);
+        after.retain(|id, _| !before.contains_key(id));
+        assert_eq!(after.into_values().collect::<Vec<_>>(), [false, false], "victim {victim}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cs_crypto::epoch::{self, BlindKey, ChunkKey, EpochRoot, EpochSecrets, PathKey};
+use cs_crypto::epoch::{self, BlindKey, ChunkKey, EpochId, EpochRoot, EpochSecrets, Epochs, Next, PathKey};
 use cs_identity::control::Action;
 use cs_identity::{BlindPath, NodeId, PathError, SpaceId, Tag};
 
@@ -12,10 +12,12 @@ use crate::folder::RelPath;
 /// What this device may open.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Keyring {
-    /// By number and commitment: concurrent rotations give one number to several roots.
-    epochs: BTreeMap<(u64, [u8; 32]), EpochRoot>,
-    /// Those of valid epoch statements: only these are written with.
-    valid: BTreeSet<(u64, [u8; 32])>,
+    /// Concurrent rotations give one number to several roots.
+    roots: BTreeMap<EpochId, EpochRoot>,
+    /// What the statements say of all epochs.
+    known: Epochs,
+    /// The epoch to write with: none that somebody who was revoked can read, or could still be given.
+    writing: Option<EpochId>,
     blind: Option<BlindKey>,
     chunk: Option<ChunkKey>,
 }
@@ -24,35 +26,62 @@ impl Keyring {
     /// Fresh keys for a new space.
     pub(crate) fn generate(host: &mut Host) -> Self {
         let root = EpochRoot::generate(host.random());
+        let id = EpochId { number: 0, commitment: root.commitment() };
         Self {
-            valid: BTreeSet::new(),
-            epochs: BTreeMap::from([((0, root.commitment()), root)]),
+            roots: BTreeMap::from([(id, root)]),
+            known: Epochs::default(),
+            writing: None,
             blind: Some(BlindKey::generate(host.random())),
             chunk: Some(ChunkKey::generate(host.random())),
         }
     }
 
-    /// Says which epochs stand, by the control graph.
-    pub(crate) fn set_valid(&mut self, epochs: &[Action]) {
-        let key = |action: &Action| match action {
-            Action::Epoch { number, root_commitment, .. } => Some((*number, *root_commitment)),
-            _ => None,
+    /// Chooses the epoch to write with, by what the statements say of epochs, readers and revocations.
+    pub(crate) fn review(
+        &mut self,
+        known: Epochs,
+        readers: &BTreeSet<[u8; 32]>,
+        revoked: &BTreeSet<[u8; 32]>,
+    ) {
+        self.writing = match known.next(readers, revoked) {
+            Next::Write(id) => Some(id),
+            Next::Rotate { .. } => None,
         };
-        self.valid = epochs.iter().filter_map(key).collect();
+        self.known = known;
+    }
+
+    /// Whether a new epoch has to begin before anything is written.
+    pub(crate) fn must_rotate(&self) -> bool {
+        self.writing.is_none()
+    }
+
+    /// Those who have no box of the epoch that is written with, as two who let somebody in and out at once leave them.
+    pub(crate) fn unserved(&self, readers: &[NodeId]) -> Vec<NodeId> {
+        let Some(id) = self.writing.filter(|id| self.roots.contains_key(id)) else { return Vec::new() };
+        let devices: BTreeSet<[u8; 32]> = readers.iter().map(|reader| *reader.as_bytes()).collect();
+        let unserved: BTreeSet<&[u8; 32]> = self.known.unserved(&id, &devices).collect();
+        readers.iter().filter(|reader| unserved.contains(reader.as_bytes())).copied().collect()
+    }
+
+    /// The statement that gives the epoch that is written with to `readers`.
+    pub(crate) fn box_for(&self, host: &mut Host, space: SpaceId, readers: &[NodeId]) -> Option<Action> {
+        let id = self.writing?;
+        let root = self.roots.get(&id)?.clone();
+        Some(self.seal(host, space, id.number, root, readers))
     }
 
     /// Takes the keys of an epoch statement, if a box of it is for this device. Returns whether anything was new.
     pub(crate) fn take(&mut self, host: &Host, space: SpaceId, action: &Action) -> bool {
         let Action::Epoch { number, root_commitment, boxes } = action else { return false };
-        let key = (*number, *root_commitment);
+        let id = EpochId { number: *number, commitment: *root_commitment };
         let Some((_, sealed)) = boxes.iter().find(|(who, _)| *who == host.me) else { return false };
-        if self.epochs.contains_key(&key) {
+        if self.roots.contains_key(&id) {
             return false;
         }
         let secret = host.secret.to_x25519();
         let opened = EpochSecrets::open(&secret, space.as_bytes(), *number, root_commitment, sealed);
         let Ok(secrets) = opened else { return false };
-        self.epochs.insert(key, secrets.root);
+        self.roots.insert(id, secrets.root);
         // The first box decides these two: a later epoch must not be able to make known paths and chunks unknown.
         self.blind.get_or_insert(secrets.blind);
         self.chunk.get_or_insert(secrets.chunk);
@@ -61,7 +90,7 @@ impl Keyring {
 
     /// Whether anything can be opened at all.
     pub(crate) fn is_empty(&self) -> bool {
-        self.epochs.is_empty()
+        self.roots.is_empty()
     }
 
     /// The key of chunk IDs.
@@ -76,27 +105,28 @@ impl Keyring {
         Some(BlindPath::new(tags))
     }
 
-    /// Number and key of the newest epoch, to write with. Equal numbers go by commitment, alike everywhere.
-    pub(crate) fn newest(&self) -> Option<(u64, PathKey)> {
-        let (key, root) = self.epochs.iter().rev().find(|(key, _)| self.valid.contains(*key))?;
-        Some((key.0, root.root_key()))
+    /// Number and key of the epoch to write with. `None` while a new one has to begin, or while this device has no box of it.
+    pub(crate) fn writing(&self) -> Option<(u64, PathKey)> {
+        let id = self.writing?;
+        Some((id.number, self.roots.get(&id)?.root_key()))
     }
 
     /// Opens what was sealed in an epoch, by whichever of the roots of that number fits.
     pub(crate) fn open(&self, number: u64, aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
-        let roots = self.epochs.range((number, [0; 32])..=(number, [0xff; 32]));
+        let id = |commitment| EpochId { number, commitment };
+        let roots = self.roots.range(id([0; 32])..=id([0xff; 32]));
         roots.into_iter().find_map(|(_, root)| epoch::open_operation(&root.root_key(), aad, sealed).ok())
     }
 
     /// Statements that give the keys of every epoch known here to `readers`.
     pub(crate) fn boxes_for(&self, host: &mut Host, space: SpaceId, readers: &[NodeId]) -> Vec<Action> {
-        let epochs: Vec<_> = self.epochs.iter().map(|((number, _), root)| (*number, root.clone())).collect();
-        epochs.into_iter().map(|(number, root)| self.seal(host, space, number, root, readers)).collect()
+        let roots: Vec<_> = self.roots.iter().map(|(id, root)| (id.number, root.clone())).collect();
+        roots.into_iter().map(|(number, root)| self.seal(host, space, number, root, readers)).collect()
     }
 
     /// The statement that begins the next epoch, its root sealed to `readers`.
     pub(crate) fn next_epoch(&self, host: &mut Host, space: SpaceId, readers: &[NodeId]) -> Action {
-        let number = self.epochs.last_key_value().map_or(0, |((number, _), _)| number.saturating_add(1));
+        let number = self.roots.last_key_value().map_or(0, |(id, _)| id.number.saturating_add(1));
         let root = EpochRoot::generate(host.random());
         self.seal(host, space, number, root, readers)
     }

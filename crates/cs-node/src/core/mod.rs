@@ -189,6 +189,7 @@ impl<D: Disk> NodeCore<D> {
         self.host.now = self.host.now.max(now);
         let now = self.host.now;
         for space in self.spaces.values_mut().filter(|s| s.timeout().is_some_and(|at| at <= now)) {
+            space.mend_keys(&mut self.host, &mut self.store);
             space.on_sync_timeout(&mut self.host);
             space.on_files_timeout(&mut self.host, &self.store);
             space.on_gossip_timeout(&mut self.host, &mut self.store);

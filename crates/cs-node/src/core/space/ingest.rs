@@ -4,6 +4,11 @@
 //! graph calls it valid. One that names unknown things waits. One that nothing can ever make valid is refused and not
 //! kept; one that a revocation put in quarantine is kept and does not count.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use cs_crypto::epoch::{Announcement, EpochId, Epochs};
 use cs_identity::control::{Action, Mark, Statement, Verdict};
 use cs_identity::{NodeId, OpId, Rights, Signed, Unverified};
 use cs_store::{Disk, MAX_SEALED, Operation};
@@ -11,6 +16,7 @@ use cs_store::{Disk, MAX_SEALED, Operation};
 use crate::core::archive::Archive;
 use crate::core::host::Host;
 use crate::core::keys::document_id;
+use crate::core::ports::FolderCommand;
 use crate::core::space::documents::Documents;
 use crate::core::space::{Fault, Space};
 use crate::core::tree::{Head, Tree};
@@ -77,6 +83,9 @@ impl Body {
     }
 }
 
+/// Whoever may begin an epoch leaves this long to whoever made it necessary.
+const MEND_KEYS_AFTER: Duration = Duration::from_secs(2);
+
 /// What became of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
@@ -134,10 +143,15 @@ impl Space {
         new: &[OpId],
     ) -> Result<(), Fault> {
         let had_keys = !self.keys.is_empty();
+        let could_write = self.keys.writing().is_some();
         self.take_keys(host);
         if !had_keys && !self.keys.is_empty() {
             // Keys that a damaged log had lost come back from others; the folder has waited for them.
             self.open_folder(host, false);
+        } else if !could_write && self.keys.writing().is_some() {
+            // Edits that had to wait for a key are found again.
+            self.files.troubles.clear();
+            self.tell_folder(host, FolderCommand::Scan { scope: None });
         }
         self.changed(host.now);
         let peers: Vec<NodeId> = self.links.keys().copied().collect();
@@ -161,11 +175,43 @@ impl Space {
     }
 
     fn take_keys(&mut self, host: &Host) {
-        let epochs: Vec<_> = self.graph.epochs().map(|(_, statement)| statement.action.clone()).collect();
-        self.keys.set_valid(&epochs);
-        for action in &epochs {
-            self.keys.take(host, self.id, action);
+        for (_, statement) in self.graph.epochs() {
+            self.keys.take(host, self.id, &statement.action);
         }
+        let readers = self.readers().iter().map(|reader| *reader.as_bytes()).collect();
+        let (known, revoked) = self.known_epochs();
+        self.keys.review(known, &readers, &revoked);
+        let is_lacking = self.keys.must_rotate() || !self.keys.unserved(&self.readers()).is_empty();
+        self.keys_at = (is_lacking && self.may_invite(host).is_ok()).then_some(host.now + MEND_KEYS_AFTER);
+    }
+
+    /// What the statements say of epochs, each with the revocations that its author had seen; and all revocations.
+    fn known_epochs(&self) -> (Epochs, BTreeSet<[u8; 32]>) {
+        let standing: BTreeSet<OpId> = self.graph.epochs().map(|(id, _)| id).collect();
+        let (mut known, mut all) = (Epochs::default(), Rc::default());
+        let mut seen: BTreeMap<OpId, Rc<BTreeSet<[u8; 32]>>> = BTreeMap::new();
+        for statement in self.graph.statements() {
+            let mut revoked = Rc::new(BTreeSet::new());
+            for past in statement.heads.iter().chain(&statement.backlink).filter_map(|id| seen.get(id)) {
+                unite(&mut revoked, past);
+            }
+            match &statement.action {
+                Action::Cut { .. } => {
+                    Rc::make_mut(&mut revoked).insert(*statement.id().as_bytes());
+                    unite(&mut all, &revoked);
+                }
+                Action::Epoch { number, root_commitment, boxes } => known.announce(&Announcement {
+                    id: EpochId { number: *number, commitment: *root_commitment },
+                    readers: &boxes.iter().map(|(reader, _)| *reader.as_bytes()).collect(),
+                    revoked: &revoked,
+                    unix_ms: statement.unix_ms,
+                    stands: standing.contains(&statement.id()),
+                }),
+                _ => {}
+            }
+            seen.insert(statement.id(), revoked);
+        }
+        (known, Rc::unwrap_or_clone(all))
     }
 
     /// Checks and takes an operation, and whatever waited for it.
@@ -350,7 +396,10 @@ impl Space {
         deps: Vec<OpId>,
     ) -> Result<OpId, Fault> {
         let path = self.keys.blind(body.path()).ok_or(Fault::NoKey)?.map_err(|_| Fault::TooLarge)?;
-        let (epoch, key) = self.keys.newest().ok_or(Fault::NoKey)?;
+        if self.keys.must_rotate() && self.may_invite(host).is_ok() {
+            self.rotate(host, store)?;
+        }
+        let (epoch, key) = self.keys.writing().ok_or(Fault::NoKey)?;
         let grant =
             self.graph.grant_for(&host.me, &path, host.unix_ms(), Rights::WRITE).ok_or(Fault::Forbidden)?;
         let document = document_id(body.kind(), &path);
@@ -388,5 +437,14 @@ impl Space {
         id: &OpId,
     ) -> Option<Signed<Operation>> {
         store.operation(id).filter(|operation| operation.space == self.id)
+    }
+}
+
+/// Adds one set to another; the same set is shared where one holds all of the other.
+fn unite(into: &mut Rc<BTreeSet<[u8; 32]>>, from: &Rc<BTreeSet<[u8; 32]>>) {
+    if into.is_empty() {
+        *into = Rc::clone(from);
+    } else if !Rc::ptr_eq(into, from) && !from.is_subset(into) {
+        Rc::make_mut(into).extend(from.iter());
     }
 }

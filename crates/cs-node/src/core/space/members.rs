@@ -118,12 +118,34 @@ impl Space {
 
     /// Begins a new epoch, its root sealed to everybody who may still read.
     pub(crate) fn rotate<D: Disk>(&mut self, host: &mut Host, store: &mut Archive<D>) -> Result<(), Fault> {
-        let readers: Vec<NodeId> = (self.graph.members().into_iter())
-            .filter(|(_, rights)| rights.contains(Rights::READ))
-            .map(|(who, _)| who)
-            .collect();
-        let epoch = self.keys.next_epoch(host, self.id, &readers);
+        let epoch = self.keys.next_epoch(host, self.id, &self.readers());
         self.state(host, store, epoch)
+    }
+
+    /// Everybody who may read.
+    pub(crate) fn readers(&self) -> Vec<NodeId> {
+        let members = self.graph.members().into_iter();
+        members.filter(|(_, rights)| rights.contains(Rights::READ)).map(|(who, _)| who).collect()
+    }
+
+    /// Begins the epoch that is lacking, or gives the present one to those who were left out.
+    pub(crate) fn mend_keys<D: Disk>(&mut self, host: &mut Host, store: &mut Archive<D>) {
+        if self.keys_at.is_none_or(|at| at > host.now) {
+            return;
+        }
+        self.keys_at = None;
+        if self.keys.is_empty() || self.may_invite(host).is_err() {
+            return;
+        }
+        let action = match self.keys.must_rotate() {
+            true => Some(self.keys.next_epoch(host, self.id, &self.readers())),
+            false => match &self.keys.unserved(&self.readers())[..] {
+                [] => None,
+                unserved => self.keys.box_for(host, self.id, unserved),
+            },
+        };
+        // What the disk does not take now is taken up with the next statement.
+        let _ = action.map(|action| self.state(host, store, action));
     }
 
     /// The grant by which this device may grant and revoke; `None` for the root, whose right needs none.

@@ -103,6 +103,8 @@ pub(crate) struct Space {
     /// Operations that no key here opens yet.
     sealed: Vec<OpId>,
     summary_at: Duration,
+    /// When this device begins an epoch, or gives it to somebody, unless another has done so.
+    keys_at: Option<Duration>,
     reconciliations: u32,
 }
 
@@ -134,6 +136,7 @@ impl Space {
             own: BTreeMap::new(),
             sealed: Vec::new(),
             summary_at: host.now,
+            keys_at: None,
             reconciliations: 0,
         }
     }
@@ -170,7 +173,7 @@ impl Space {
 
     /// The next moment at which something here is due.
     pub(crate) fn timeout(&self) -> Option<Duration> {
-        [Some(self.sync_timeout()), self.files.timeout(), self.gossip.poll_timeout()]
+        [Some(self.sync_timeout()), self.keys_at, self.files.timeout(), self.gossip.poll_timeout()]
             .into_iter()
             .flatten()
             .min()
