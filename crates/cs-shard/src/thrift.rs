@@ -5,6 +5,8 @@ use crate::place::{Placer, VACANT};
 const MEMBERS_MAX: usize = 128;
 /// Cycles at most: each saves a move.
 const CYCLES_MAX: usize = 512;
+/// Looks at a replica and a taker at most, in all: some seconds. It bounds the cycles in large maps only.
+const LOOKS_MAX: usize = 1 << 30;
 /// No partition can be passed on from the one to the other.
 const NEVER: i8 = i8::MAX;
 
@@ -18,7 +20,7 @@ pub(crate) fn take_back(placer: &mut Placer, before: &[u16]) {
     if nodes > MEMBERS_MAX || before.iter().all(|node| *node == VACANT) {
         return;
     }
-    for _ in 0..CYCLES_MAX {
+    for _ in 0..CYCLES_MAX.min(LOOKS_MAX / (placer.slots.len() * nodes)) {
         let passes = Passes::new(placer, before);
         let Some(cycle) = passes.negative_cycle() else { return };
         if !carry_out(placer, &passes, &cycle) {
