@@ -210,7 +210,8 @@ fn said() -> (Vec<Vec<u8>>, Document) {
     });
     let later = later.expect("it fits").expect("something changed");
     let shorter = Value::from_json(r#"{"items": [], "n": 2}"#).expect("JSON");
-    let undone = Document::load(&phone.save(), [4; 32]).expect("an own snapshot loads").merge_json(2_900, &shorter);
+    let undone =
+        Document::load(&phone.save(), [4; 32]).expect("an own snapshot loads").merge_json(2_900, &shorter);
     let undone = undone.expect("it fits").expect("it is new");
     (vec![first, edited, beside, later, undone], phone)
 }

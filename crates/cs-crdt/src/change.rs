@@ -172,7 +172,9 @@ impl Action {
             Self::Insert { left, right, .. } | Self::Splice { left, right, .. } => {
                 [*left, *right, None, None, None]
             }
-            Self::Remove { first, count } => [Some(first.plus(count.saturating_sub(1))), None, None, None, None],
+            Self::Remove { first, count } => {
+                [Some(first.plus(count.saturating_sub(1))), None, None, None, None]
+            }
             Self::Move { element, left, right } => [Some(*element), *left, *right, None, None],
             Self::Mark { mark, .. } => [mark.from.dot(), mark.to.dot(), None, None, None],
             Self::Plant(Target { parent, left, right }) => [*parent, *left, *right, None, None],
