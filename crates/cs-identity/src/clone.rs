@@ -121,7 +121,8 @@ fn contradict<T: Sequenced>(a: &Signed<T>, b: &Signed<T>) -> bool {
 
 /// What a device says of itself when it starts: this is my n-th start, and I began from this state.
 ///
-/// A device draws a fresh `state` at each start, keeps the claim before it answers anyone, and shows the last one in each session.
+/// A device draws a fresh `state` at each start, keeps the claim before it answers anyone, and shows the last one in each
+/// session.
 /// Of two machines that run on copies of one disk, both then claim the next number with different states.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateClaim {

@@ -41,15 +41,7 @@ impl NodeId {
     /// # Errors
     /// [`IdError::NotCanonical`], [`IdError::NotAPoint`] or [`IdError::SmallOrder`].
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, IdError> {
-        if !is_canonical(bytes) {
-            return Err(IdError::NotCanonical);
-        }
-        let point = CompressedEdwardsY(*bytes).decompress().ok_or(IdError::NotAPoint)?;
-        // The two encodings with x = 0 and a set sign bit are of small order too, so this also settles them.
-        if point.is_small_order() {
-            return Err(IdError::SmallOrder);
-        }
-        Ok(Self(*bytes))
+        strict_point(bytes).map(|_| Self(*bytes))
     }
 
     /// The public key, as RFC 8032 encodes it.
@@ -88,6 +80,16 @@ impl NodeId {
     pub(crate) fn point(&self) -> EdwardsPoint {
         CompressedEdwardsY(self.0).decompress().expect("from_bytes decompressed these bytes once")
     }
+}
+
+/// The point of an encoding that is canonical and of an order that is not small (rule ID-1).
+pub(crate) fn strict_point(bytes: &[u8; 32]) -> Result<EdwardsPoint, IdError> {
+    if !is_canonical(bytes) {
+        return Err(IdError::NotCanonical);
+    }
+    let point = CompressedEdwardsY(*bytes).decompress().ok_or(IdError::NotAPoint)?;
+    // The two encodings with x = 0 and a set sign bit are of small order too, so this also settles them.
+    if point.is_small_order() { Err(IdError::SmallOrder) } else { Ok(point) }
 }
 
 /// Whether the y coordinate is below the field's prime 2^255 - 19; the sign bit is free.

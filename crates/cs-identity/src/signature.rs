@@ -4,13 +4,13 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::iter::once;
 
-use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
+use curve25519_dalek::edwards::EdwardsPoint;
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::{IsIdentity, VartimeMultiscalarMul};
 use sha2::{Digest, Sha512};
 use thiserror::Error;
 
-use crate::node_id::NodeId;
+use crate::node_id::{NodeId, strict_point};
 
 /// An Ed25519 signature: any 64 bytes; whether it is one is found out when it is verified.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -144,8 +144,7 @@ impl Parts {
         let (r_bytes, s_bytes) = halves(signature);
         let s = Option::from(Scalar::from_canonical_bytes(s_bytes)).ok_or(BadSignature)?;
         // R is held to the rules of a node ID: canonical, on the curve, not of small order.
-        let r = NodeId::from_bytes(&r_bytes).map_err(|_| BadSignature)?;
-        let r = CompressedEdwardsY(*r.as_bytes()).decompress().ok_or(BadSignature)?;
+        let r = strict_point(&r_bytes).map_err(|_| BadSignature)?;
         let mut hash = Sha512::new();
         hash.update(r_bytes);
         hash.update(signer.as_bytes());
@@ -185,6 +184,7 @@ mod tests {
     use std::{fs, println};
 
     use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
+    use curve25519_dalek::edwards::CompressedEdwardsY;
     use ed25519_dalek::VerifyingKey;
 
     use super::*;

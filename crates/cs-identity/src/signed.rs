@@ -138,6 +138,11 @@ impl<T: Signable> Unverified<T> {
         }
     }
 
+    /// Takes a value and the bytes that it is known to encode to, signature included.
+    pub(crate) fn from_parts(value: T, bytes: Vec<u8>) -> Self {
+        Self(Signed { value, id: OpId::of(&bytes), bytes })
+    }
+
     /// Checks the signature.
     ///
     /// # Errors

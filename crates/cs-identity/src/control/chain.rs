@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::action::{Action, take_op_id};
 use super::credential::{CredentialFault, check_credentials};
-use super::statement::{MAX_HEADS, Statement};
+use super::statement::{Statement, take_heads};
 use crate::area::{Area, Rights};
 use crate::id::{OpId, SpaceId};
 use crate::node_id::NodeId;
@@ -102,16 +102,19 @@ impl Chain {
         encode(&self.0, genesis, out);
     }
 
-    /// Takes a chain off the front of `input` and checks all its signatures at once. `known`: the genesis, for a chain that does not
-    /// carry it.
+    /// Takes a chain off the front of `input` and checks all its signatures at once. `known`: the genesis, for a chain
+    /// that does not carry it.
     ///
     /// # Errors
     /// [`ChainFault`].
     pub fn decode(input: &mut &[u8], known: Option<&Signed<Statement>>) -> Result<Self, ChainFault> {
-        let statements = decode(input, known)?;
-        let verified = Unverified::verify_all(statements);
-        let statements: Result<Vec<_>, _> = verified.into_iter().collect();
-        Self::new(statements.map_err(|_| ChainFault::BadSignature)?)
+        let mut statements = decode(input, known)?;
+        // A genesis that was known beforehand was verified then.
+        let genesis = known.filter(|known| statements.first().is_some_and(|first| first.id() == known.id()));
+        let links = if genesis.is_some() { statements.split_off(1) } else { statements };
+        let verified: Result<Vec<_>, _> = Unverified::verify_all(links).into_iter().collect();
+        let verified = verified.map_err(|_| ChainFault::BadSignature)?;
+        Self::new(genesis.cloned().into_iter().chain(verified).collect())
     }
 
     /// As [`Self::decode`], of all of `bytes`.
@@ -252,7 +255,7 @@ fn decode(
         decode_genesis(input)?
     } else {
         let known = known.filter(|known| known.space.is_none()).ok_or(ChainFault::UnknownGenesis)?;
-        Unverified::from_bytes(known.bytes())?
+        Unverified::from_parts(known.value().clone(), known.bytes().to_vec())
     };
     let space = SpaceId::from(genesis.id());
     let mut context = Context::new(genesis.value(), genesis.id(), space);
@@ -280,7 +283,7 @@ fn decode_genesis(input: &mut &[u8]) -> Result<Unverified<Statement>, DecodeErro
     let action = Action::Genesis { nonce: wire::take_array(input)? };
     let genesis =
         Statement { space: None, author, seq: 0, backlink: None, heads: Vec::new(), unix_ms, action };
-    rebuild(&genesis, input)
+    rebuild(genesis, input)
 }
 
 fn decode_link(context: &Context<'_>, input: &mut &[u8]) -> Result<Unverified<Statement>, DecodeError> {
@@ -312,33 +315,27 @@ fn decode_link(context: &Context<'_>, input: &mut &[u8]) -> Result<Unverified<St
         BACKLINK_RAW => (wire::take_varint(input)?, Some(take_op_id(input)?)),
         _ => return Err(DecodeError::Unsupported),
     };
-    let heads = if flags & HEADS_RAW == 0 {
-        usual_heads(parent, backlink)
-    } else {
-        let count = wire::take_count(input, MAX_HEADS, 32)?;
-        (0..count).map(|_| take_op_id(input)).collect::<Result<_, _>>()?
-    };
+    let heads = if flags & HEADS_RAW == 0 { usual_heads(parent, backlink) } else { take_heads(input)? };
     let unix_ms = take_difference(input, time)?;
     let holder = wire::take_node_id(input)?;
     let area = take_area(input, &within, flags & SAME_TIME != 0)?;
     let rights = Rights::from_bits(wire::take_u8(input)?).ok_or(DecodeError::OutOfRange)?;
+    if rights.is_empty() {
+        return Err(DecodeError::OutOfRange);
+    }
     let depth = wire::take_u8(input)?;
     let action = Action::Grant { parent, holder, area, rights, depth };
     let space = Some(context.space);
-    rebuild(&Statement { space, author, seq, backlink, heads, unix_ms, action }, input)
+    rebuild(Statement { space, author, seq, backlink, heads, unix_ms, action }, input)
 }
 
-/// The signed bytes of a statement and the signature that comes next.
-fn rebuild(statement: &Statement, input: &mut &[u8]) -> Result<Unverified<Statement>, DecodeError> {
+/// The signed bytes of a statement, held to the rules of statements, and the signature that comes next.
+fn rebuild(statement: Statement, input: &mut &[u8]) -> Result<Unverified<Statement>, DecodeError> {
     let mut bytes = Vec::new();
     statement.encode(&mut bytes);
     bytes.extend_from_slice(wire::take(input, Signature::LEN)?);
-    // Decoding holds all of it to the rules of statements.
-    let unverified = Unverified::<Statement>::from_bytes(&bytes).map_err(|fault| match fault {
-        DecodeError::Truncated => DecodeError::OutOfRange,
-        fault => fault,
-    })?;
-    if unverified.value() == statement { Ok(unverified) } else { Err(DecodeError::OutOfRange) }
+    statement.check()?;
+    Ok(Unverified::from_parts(statement, bytes))
 }
 
 fn take_area(input: &mut &[u8], within: &Area, same_time: bool) -> Result<Area, DecodeError> {

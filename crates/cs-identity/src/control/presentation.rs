@@ -48,8 +48,8 @@ impl Presentation {
         out.extend_from_slice(self.signature.as_bytes());
     }
 
-    /// Checks all of `bytes` as a presentation to `verifier` in answer to `challenge`. Costs a batch of the chain's signatures and
-    /// one more.
+    /// Checks all of `bytes` as a presentation to `verifier` in answer to `challenge`. Costs a batch of the chain's
+    /// signatures and one more.
     ///
     /// # Errors
     /// [`ChainFault`]; [`ChainFault::BadSignature`] also for another verifier, challenge or holder.

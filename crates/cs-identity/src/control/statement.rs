@@ -100,6 +100,26 @@ impl Statement {
     }
 }
 
+impl Statement {
+    /// What a decoder holds the fields to that are not wrong by themselves (rule ID-10).
+    pub(crate) fn check(&self) -> Result<(), DecodeError> {
+        let genesis = self.space.is_none();
+        let mut last = None;
+        for head in &self.heads {
+            ascending(last, head)?;
+            last = Some(head);
+        }
+        if self.backlink.is_some_and(|backlink| self.heads.contains(&backlink)) {
+            return Err(DecodeError::NotCanonical);
+        }
+        // Everyone but the root has seen the genesis at least; the genesis has seen nothing.
+        let saw_nothing = self.heads.is_empty() && self.backlink.is_none();
+        let bounded = self.seq < SEQ_END && self.unix_ms < TIME_END_MS && self.heads.len() <= MAX_HEADS;
+        let placed = (self.seq > 0) == self.backlink.is_some() && genesis == saw_nothing;
+        if bounded && placed { Ok(()) } else { Err(DecodeError::OutOfRange) }
+    }
+}
+
 impl Signed<Statement> {
     /// The space it belongs to; for a genesis, the one it founds.
     pub fn space(&self) -> SpaceId {
@@ -148,21 +168,17 @@ impl Signable for Statement {
         let space = if genesis { None } else { Some(SpaceId::from_bytes(wire::take_array(input)?)) };
         let author = wire::take_node_id(input)?;
         let seq = wire::take_varint(input)?;
-        if seq >= SEQ_END || genesis && seq > 0 {
+        if genesis && seq > 0 {
             return Err(DecodeError::OutOfRange);
         }
         let backlink = if seq > 0 { Some(take_op_id(input)?) } else { None };
-        let heads = take_heads(input, backlink.as_ref())?;
-        // Everyone but the root has seen the genesis at least; the genesis has seen nothing.
-        if genesis != (heads.is_empty() && backlink.is_none()) {
-            return Err(DecodeError::OutOfRange);
-        }
+        let heads = take_heads(input)?;
         let unix_ms = wire::take_varint(input)?;
-        if unix_ms >= TIME_END_MS {
-            return Err(DecodeError::OutOfRange);
-        }
         let body = wire::take_bytes(input, Self::MAX_LEN)?;
-        Ok(Self { space, author, seq, backlink, heads, unix_ms, action: Action::from_body(kind, body)? })
+        let action = Action::from_body(kind, body)?;
+        let statement = Self { space, author, seq, backlink, heads, unix_ms, action };
+        statement.check()?;
+        Ok(statement)
     }
 }
 
@@ -181,16 +197,7 @@ impl Sequenced for Statement {
     }
 }
 
-fn take_heads(input: &mut &[u8], backlink: Option<&OpId>) -> Result<Vec<OpId>, DecodeError> {
+pub(crate) fn take_heads(input: &mut &[u8]) -> Result<Vec<OpId>, DecodeError> {
     let count = wire::take_count(input, MAX_HEADS, 32)?;
-    let mut heads: Vec<OpId> = Vec::with_capacity(count);
-    for _ in 0..count {
-        let head = take_op_id(input)?;
-        ascending(heads.last(), &head)?;
-        if backlink == Some(&head) {
-            return Err(DecodeError::NotCanonical);
-        }
-        heads.push(head);
-    }
-    Ok(heads)
+    (0..count).map(|_| take_op_id(input)).collect()
 }

@@ -5,11 +5,11 @@
 //! to that key beforehand, whoever steals the key in use can neither make nor prevent one. Which devices a person has
 //! follows from the set of statements alone, whatever the order of arrival. The rules are in PROTOCOL.md, ID-18 on.
 
-mod log;
+mod ledger;
 mod people;
 mod statement;
 
-pub use log::{PersonFault, PersonInserted, PersonLog, PersonState};
+pub use ledger::{PersonFault, PersonInserted, PersonLog, PersonState};
 pub use people::People;
 pub use statement::{
     Certificate, Commitment, Consent, MAX_DEVICES, MAX_LABEL_BYTES, MAX_LINE, PersonAction, PersonDraft,

@@ -1,6 +1,6 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 
-use super::log::{PersonFault, PersonInserted, PersonLog, PersonState};
+use super::ledger::{PersonFault, PersonInserted, PersonLog, PersonState};
 use super::statement::PersonStatement;
 use crate::node_id::NodeId;
 use crate::signed::Signed;

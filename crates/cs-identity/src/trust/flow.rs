@@ -30,9 +30,10 @@ pub(crate) fn accept(net: &Net, roots: &[Node], most: u64) -> Accepted {
     let mut flow = Flow::new(net, roots);
     let most = most.clamp(1, MAX_BUDGET);
     let mut budget = (roots.len() as u64).next_power_of_two().min(most);
+    let mut reached = 0;
     loop {
         flow.share_tickets(budget);
-        let reached = flow.maximise();
+        reached += flow.maximise();
         // Three quarters: when fewer find a place, the community ends here, and more tickets would only reach strangers.
         if reached * 4 < budget * 3 || budget >= most {
             return flow.accepted();
@@ -74,18 +75,9 @@ impl Flow {
             }
         }
         let (first, to, back, weight) = rows(nodes.len(), &arcs);
-        let count = to.len();
-        Self {
-            is_reached: alloc::vec![false; nodes.len()],
-            nodes,
-            distance,
-            first,
-            to,
-            back,
-            weight,
-            capacity: alloc::vec![0; count],
-            residual: alloc::vec![0; count],
-        }
+        let capacity: Vec<u32> = weight.iter().map(|&weight| u32::from(weight > 0)).collect();
+        let (residual, is_reached) = (capacity.clone(), alloc::vec![false; nodes.len()]);
+        Self { nodes, distance, first, to, back, weight, capacity, residual, is_reached }
     }
 
     fn arcs(&self, node: usize) -> core::ops::Range<usize> {
@@ -93,27 +85,29 @@ impl Flow {
     }
 
     /// Each node keeps a ticket and shares the rest among those farther out by weight; an arc carries the tickets that went
-    /// along it and one more.
+    /// along it and one more. A larger budget lets every arc carry as much and more, so the flow that there is stays.
     fn share_tickets(&mut self, budget: u64) {
         let mut tickets = alloc::vec![0_u64; self.nodes.len()];
         tickets[SOURCE] = budget * TICKET;
         for node in 0..self.nodes.len() {
             let own = if node == SOURCE { 0 } else { TICKET };
             let rest = tickets[node].saturating_sub(own);
+            if rest == 0 {
+                continue;
+            }
             let outwards = |&arc: &usize| self.distance[self.to[arc] as usize] > self.distance[node];
             let total: u64 = self.arcs(node).filter(outwards).map(|arc| u64::from(self.weight[arc])).sum();
-            for arc in self.arcs(node) {
-                let weight = u64::from(self.weight[arc]);
-                let share = if outwards(&arc) { rest * weight / total.max(1) } else { 0 };
+            for arc in self.arcs(node).filter(outwards).filter(|&arc| self.weight[arc] > 0) {
+                let share = rest * u64::from(self.weight[arc]) / total;
                 tickets[self.to[arc] as usize] += share;
-                self.capacity[arc] = if weight > 0 { 1 + (share / TICKET) as u32 } else { 0 };
+                let more = 1 + (share / TICKET) as u32 - self.capacity[arc];
+                self.capacity[arc] += more;
+                self.residual[arc] += more;
             }
         }
-        self.residual.copy_from_slice(&self.capacity);
-        self.is_reached.fill(false);
     }
 
-    /// Brings a unit to as many nodes as can have one; says to how many.
+    /// Brings a unit to as many more nodes as can have one; says to how many.
     fn maximise(&mut self) -> u64 {
         let mut reached = 0;
         let mut depth = Vec::new();
@@ -241,29 +235,16 @@ fn walk(net: &Net, roots: &[Node]) -> (Vec<Node>, Vec<u32>, Vec<u32>) {
     (nodes, number, distance)
 }
 
-/// Rows of arcs with each one's opposite: (first, to, back, weight). `arcs` are ascending by their start, at most one for a pair.
+/// Rows of arcs with each one's opposite: (first, to, back, weight). `arcs` are ascending by their start, at most one for a
+/// pair; in each row they come in their order, and after them the opposites of those that none of them answers.
 fn rows(nodes: usize, arcs: &[(u32, u32, u8)]) -> (Vec<u32>, Vec<u32>, Vec<u32>, Vec<u8>) {
+    let opposite = opposites(nodes, arcs);
     let mut first = alloc::vec![0_u32; nodes + 1];
-    let mut lone: Vec<bool> = Vec::with_capacity(arcs.len());
-    let own: Vec<(usize, usize)> = starts(nodes, arcs);
-    // Every arc makes room at its start, and at its end too unless one leads back.
-    let mut sorted: Vec<Vec<(u32, u32)>> = Vec::with_capacity(nodes);
-    for &(begin, end) in &own {
-        let mut row: Vec<(u32, u32)> = (begin..end).map(|arc| (arcs[arc].1, arc as u32)).collect();
-        row.sort_unstable();
-        sorted.push(row);
-    }
-    let find = |from: u32, to: u32| {
-        let row = &sorted[from as usize];
-        row.binary_search_by_key(&to, |&(to, _)| to).ok().map(|found| row[found].1)
-    };
-    for &(from, to, _) in arcs {
-        let is_lone = find(to, from).is_none();
-        lone.push(is_lone);
+    let mut own = alloc::vec![0_u32; nodes];
+    for (&(from, to, _), &other) in arcs.iter().zip(&opposite) {
+        own[from as usize] += 1;
         first[from as usize + 1] += 1;
-        if is_lone {
-            first[to as usize + 1] += 1;
-        }
+        first[to as usize + 1] += u32::from(other == NONE);
     }
     for node in 0..nodes {
         first[node + 1] += first[node];
@@ -271,35 +252,54 @@ fn rows(nodes: usize, arcs: &[(u32, u32, u8)]) -> (Vec<u32>, Vec<u32>, Vec<u32>,
     let count = first[nodes] as usize;
     let (mut to, mut back, mut weight) =
         (alloc::vec![0; count], alloc::vec![0; count], alloc::vec![0; count]);
-    // Arcs of attestations first, in their order; the places of lone opposites after them.
-    let place = |arc: usize| first[arcs[arc].0 as usize] + (arc - own[arcs[arc].0 as usize].0) as u32;
-    let mut free: Vec<u32> =
-        (0..nodes).map(|node| first[node] + (own[node].1 - own[node].0) as u32).collect();
+    let mut free: Vec<u32> = first.iter().zip(&own).map(|(first, own)| first + own).collect();
+    let mut next: Vec<u32> = first.clone();
+    let mut place = alloc::vec![0_u32; arcs.len()];
+    for (arc, &(from, _, _)) in arcs.iter().enumerate() {
+        place[arc] = next[from as usize];
+        next[from as usize] += 1;
+    }
     for (arc, &(from, end, heavy)) in arcs.iter().enumerate() {
-        let here = place(arc);
-        let there = match find(end, from) {
-            Some(opposite) => place(opposite as usize),
-            None => {
-                let there = free[end as usize];
-                free[end as usize] += 1;
-                (to[there as usize], back[there as usize]) = (from, here);
-                there
-            }
+        let here = place[arc];
+        let there = if opposite[arc] == NONE {
+            let there = free[end as usize];
+            free[end as usize] += 1;
+            (to[there as usize], back[there as usize]) = (from, here);
+            there
+        } else {
+            place[opposite[arc] as usize]
         };
         (to[here as usize], back[here as usize], weight[here as usize]) = (end, there, heavy);
     }
     (first, to, back, weight)
 }
 
-/// Where each node's arcs begin and end.
-fn starts(nodes: usize, arcs: &[(u32, u32, u8)]) -> Vec<(usize, usize)> {
-    let mut at = 0;
-    let range = |node: usize| {
-        let begin = at;
-        while arcs.get(at).is_some_and(|&(from, _, _)| from as usize == node) {
-            at += 1;
+/// For each arc the one that leads back, or `NONE`. Costs a walk over the arcs in both directions.
+fn opposites(nodes: usize, arcs: &[(u32, u32, u8)]) -> Vec<u32> {
+    let mut begins = alloc::vec![0_usize; nodes + 1];
+    arcs.iter().for_each(|&(_, to, _)| begins[to as usize + 1] += 1);
+    for node in 0..nodes {
+        begins[node + 1] += begins[node];
+    }
+    let (mut free, mut incoming) = (begins.clone(), alloc::vec![0_u32; arcs.len()]);
+    for (arc, &(_, to, _)) in arcs.iter().enumerate() {
+        incoming[free[to as usize]] = arc as u32;
+        free[to as usize] += 1;
+    }
+    let mut opposite = alloc::vec![NONE; arcs.len()];
+    // For the node at hand, the arc that leads to each other; of earlier nodes what is left does not start here.
+    let mut leads = alloc::vec![NONE; nodes];
+    let mut outgoing = arcs.iter().enumerate().peekable();
+    for node in 0..nodes {
+        while let Some((arc, &(_, to, _))) = outgoing.next_if(|(_, (from, ..))| *from as usize == node) {
+            leads[to as usize] = arc as u32;
         }
-        (begin, at)
-    };
-    (0..nodes).map(range).collect()
+        for &arc in &incoming[begins[node]..begins[node + 1]] {
+            let there = leads[arcs[arc as usize].0 as usize];
+            if there != NONE && arcs[there as usize].0 as usize == node {
+                opposite[arc as usize] = there;
+            }
+        }
+    }
+    opposite
 }

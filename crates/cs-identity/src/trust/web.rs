@@ -68,7 +68,7 @@ pub struct WebFull;
 /// Attestations, the people who make them, and who is trusted for them by whoever picked the roots.
 ///
 /// What is trusted follows from the sets of attestations, person statements, roots and blocked keys, the policy and the time
-/// given; order changes nothing, as long as nothing had to be refused for want of room.
+/// given (rule ID-24); order changes nothing, as long as nothing had to be refused for want of room.
 #[derive(Clone, Debug)]
 pub struct WebOfTrust {
     policy: Policy,
@@ -94,7 +94,8 @@ enum Outcome {
 }
 
 impl WebOfTrust {
-    /// A web without roots, in which nobody is trusted. `people` and `attestations` bound what is kept, at about 500 bytes for either.
+    /// A web without roots, in which nobody is trusted. `people` and `attestations` bound what is kept, at about 500 bytes
+    /// for either.
     pub fn new(policy: Policy, people: usize, attestations: usize) -> Self {
         Self {
             policy,

@@ -3,6 +3,7 @@
 mod chains;
 mod laws;
 mod people;
+mod policies;
 mod properties;
 mod stories;
 mod trust;

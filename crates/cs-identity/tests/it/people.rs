@@ -330,7 +330,11 @@ proptest! {
 
     /// ID-18: the laws of an encoding.
     #[test]
-    fn person_statements_and_claims_have_one_encoding(script in prop::collection::vec(any::<(u8, u8)>(), 0..8), flip in any::<prop::sample::Index>(), to in any::<u8>()) {
+    fn person_statements_and_claims_have_one_encoding(
+        script in prop::collection::vec(any::<(u8, u8)>(), 0..8),
+        flip in any::<prop::sample::Index>(),
+        to in any::<u8>(),
+    ) {
         let mut claims: Vec<Signed<StateClaim>> = vec![];
         for n in 0..3 {
             claims.push(StateClaim::next(&key(1), claims.last(), n, [n as u8; 32]));

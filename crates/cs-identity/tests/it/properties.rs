@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cs_identity::control::{
-    Action, AuthorLog, ControlGraph, DataFrontier, Frontier, Grantors, Mark, OpFacts, Policy, Reason,
-    Statement, StatementFault, Verdict, authorise,
+    Action, AuthorLog, ControlGraph, DataFrontier, Frontier, Grantors, Holding, Mark, OpFacts, Policy,
+    Reason, Statement, StatementFault, Verdict, authorise,
 };
 use cs_identity::{Area, OpId, Rights, Signed};
 use proptest::prelude::*;
@@ -230,6 +230,48 @@ proptest! {
             for (id, verdict) in log.verdicts(&straight) {
                 let op = world.operations.iter().find(|op| op.id == id).unwrap();
                 prop_assert!(verdict == straight.verdict(op) || verdict == Verdict::Quarantined(Reason::Backwards));
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+    /// ID-12, ID-13, ID-17: whatever was said, no live grant is wider, longer, stronger or deeper than the one it came from,
+    /// and a cut only ever takes: from its grant, and if it cascades from all below.
+    #[test]
+    fn grants_only_narrow_and_cuts_only_take(script in steps(100), which in any::<u8>(), cascade in any::<bool>()) {
+        let mut world = play(&script);
+        world.sync_all();
+        let before = world.devices[0].graph.clone();
+        let live: BTreeMap<OpId, Holding> =
+            (0..usize::from(DEVICES)).flat_map(|device| before.grants_of(&world.id(device))).collect();
+        for holding in live.values() {
+            let Some(parent) = holding.parent else {
+                prop_assert_eq!(Some(holding.issuer), before.root());
+                continue;
+            };
+            let above = before.get(&parent).unwrap().value().action.as_grant().unwrap();
+            prop_assert!(above.area.contains(&holding.area) && above.rights.contains(holding.rights));
+            prop_assert!(above.depth > holding.depth && above.holder == holding.issuer);
+        }
+        let ids: Vec<OpId> = live.keys().copied().collect();
+        let Some(target) = pick(&ids, which) else { return Ok(()) };
+        if world.say(0, 9000, Action::Cut { grant: target, frontier: vec![], cascade }).is_err() {
+            // The root forked its own log.
+            return Ok(());
+        }
+        let after = &world.devices[0].graph;
+        for device in 0..usize::from(DEVICES) {
+            let id = world.id(device);
+            for at in [path(&[]), path(&[1, 5]), path(&[2])] {
+                prop_assert!(before.rights(&id, &at, 3000).contains(after.rights(&id, &at, 3000)));
+            }
+            for (id, _) in after.grants_of(&id) {
+                // Nothing below was inside the empty frontier, so it is void if it does not end.
+                let mut chain = std::iter::successors(Some(id), |id| live.get(id)?.parent);
+                prop_assert!(live.contains_key(&id) && !chain.any(|id| id == target));
             }
         }
     }
