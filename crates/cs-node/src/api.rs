@@ -106,6 +106,52 @@ pub enum Request {
         /// The space.
         space: Option<String>,
     },
+    /// Calls a device by a name of the user's own, which nobody else sees.
+    Name {
+        /// The device: its ID, the beginning of a member's, or the name it has.
+        node: String,
+        /// The name; `None` takes it away.
+        name: Option<String>,
+    },
+    /// Attests to the members of a space that a device belongs to a person one knows, or takes that back.
+    Trust {
+        /// The space; `None` means every one that the device is a member of.
+        space: Option<String>,
+        /// The device: its ID, the beginning of a member's, or its petname.
+        node: String,
+        /// How firmly.
+        trust: Trust,
+        /// What to suggest that others call it.
+        name: Option<String>,
+    },
+    /// The devices of the person at this one.
+    Devices,
+    /// This device's word that it belongs to a person, for `DeviceAdd` on the person's first device.
+    DeviceConsent {
+        /// The ID of the person: of its first device.
+        person: String,
+    },
+    /// Certifies a device as this person's.
+    DeviceAdd {
+        /// Its ID, in full.
+        node: String,
+        /// What to call it.
+        label: String,
+        /// What `DeviceConsent` gave there.
+        consent: String,
+    },
+    /// Takes a device's certificate back.
+    DeviceRemove {
+        /// Its ID, the beginning of it, or its label.
+        node: String,
+    },
+    /// Makes this device speak for a person in place of the key that did.
+    DeviceRecover {
+        /// The ID of the person.
+        person: String,
+        /// The recovery key that an earlier answer gave.
+        key: String,
+    },
     /// Takes every right from a device and gives the others new keys.
     Revoke {
         /// The space.
@@ -143,6 +189,19 @@ pub enum Access {
     Write,
     /// Read, write, invite and revoke.
     Manage,
+}
+
+/// How firmly somebody is attested.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trust {
+    /// As for oneself.
+    #[default]
+    Full,
+    /// Somewhat: one of several.
+    Marginal,
+    /// No longer.
+    Withdrawn,
 }
 
 /// The answer to a [`Request`].
@@ -188,6 +247,27 @@ pub enum Reply {
     Members {
         /// By ID.
         members: Vec<Member>,
+    },
+    /// To `device`.
+    Devices {
+        /// The ID of the person.
+        person: String,
+        /// Whether somebody signed two histories with the person's key; only a recovery helps.
+        is_frozen: bool,
+        /// The one that speaks for the person first.
+        devices: Vec<Device>,
+    },
+    /// To `device consent`.
+    Consent {
+        /// In hexadecimal digits.
+        consent: String,
+    },
+    /// To `device add` and `device recover`.
+    Recovery {
+        /// What was done.
+        message: String,
+        /// The key to recover with, when there is a new one. It is shown once and kept nowhere.
+        recovery: Option<String>,
     },
     /// To `doctor`.
     Findings {
@@ -453,6 +533,31 @@ pub struct Member {
     pub connected: bool,
     /// Whether it is known to have the same operations.
     pub in_sync: bool,
+    /// What the user calls it.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The person whose device it is, if that is another key.
+    #[serde(default)]
+    pub person: Option<String>,
+    /// Whether it is trusted to be a person's whom this device's person knows, or knows of.
+    #[serde(default)]
+    pub trusted: bool,
+    /// Why, or why not; empty for this device.
+    #[serde(default)]
+    pub why: String,
+}
+
+/// A device of a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Its ID.
+    pub node: String,
+    /// What its person calls it.
+    pub label: String,
+    /// Whether this is the device asked.
+    pub me: bool,
+    /// Whether it speaks for the person.
+    pub speaks: bool,
 }
 
 /// One thing that `doctor` has to say.

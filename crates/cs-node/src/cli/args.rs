@@ -123,6 +123,34 @@ pub(crate) enum Command {
         #[command(flatten)]
         space: InSpace,
     },
+    /// Call a device by a name of your own, which nobody else sees
+    Name {
+        /// ID of the device, the beginning of a member's, or the name it has
+        node: String,
+        /// The name; when left out, the device has none any more
+        name: Option<String>,
+    },
+    /// Vouch to the members of a space that a device belongs to a person you know
+    Trust {
+        #[command(flatten)]
+        space: InSpace,
+        /// ID of the device, the beginning of a member's, or the name you gave it
+        node: String,
+        /// Vouch as one of several whose word is needed
+        #[arg(long, conflicts_with = "withdraw")]
+        marginal: bool,
+        /// Take back what you vouched for
+        #[arg(long)]
+        withdraw: bool,
+        /// Suggest what others call it
+        #[arg(long, value_name = "NAME")]
+        suggest: Option<String>,
+    },
+    /// List, add and remove the devices that are yours
+    Device {
+        #[command(subcommand)]
+        command: Option<DeviceCommand>,
+    },
     /// Take every right in a space from a device
     Revoke {
         #[command(flatten)]
@@ -158,6 +186,39 @@ pub(crate) enum Command {
     Completions {
         /// The shell
         shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeviceCommand {
+    /// List the devices of the person whose device this is
+    List,
+    /// Print this device's consent to belong to a person, for `device add` there
+    Consent {
+        /// ID of the person's first device, in full
+        person: String,
+    },
+    /// Certify a device as yours; the first time this prints the key to recover with
+    Add {
+        /// ID of the device, in full
+        node: String,
+        /// What `device consent` printed on it
+        consent: String,
+        /// What to call it
+        #[arg(long, default_value = "device")]
+        label: String,
+    },
+    /// Take back that a device is yours
+    Remove {
+        /// ID of the device, the beginning of it, or its label
+        node: String,
+    },
+    /// Make this device speak for a person whose first device is lost or stolen
+    Recover {
+        /// ID of the person
+        person: String,
+        /// The recovery key, or `-` to read it from standard input
+        key: String,
     },
 }
 

@@ -19,9 +19,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use cs_node::Home;
-use cs_node::api::{Problem, ProblemCode, Reply, Request};
+use cs_node::api::{Problem, ProblemCode, Reply, Request, Trust};
 
-use args::{Args, Command, ConflictsCommand, DeletionsCommand};
+use args::{Args, Command, ConflictsCommand, DeletionsCommand, DeviceCommand};
 use client::Client;
 use text::Output;
 
@@ -137,6 +137,29 @@ async fn ask(client: &Client, command: Command) -> Result<(), Problem> {
             return invited::invite(client, space.space, &access, qr).await;
         }
         Command::Who { space } => Request::Who { space: space.space },
+        Command::Name { node, name } => Request::Name { node, name },
+        Command::Trust { space, node, marginal, withdraw, suggest } => {
+            let trust = match (marginal, withdraw) {
+                (true, _) => Trust::Marginal,
+                (_, true) => Trust::Withdrawn,
+                _ => Trust::Full,
+            };
+            Request::Trust { space: space.space, node, trust, name: suggest }
+        }
+        Command::Device { command } => match command.unwrap_or(DeviceCommand::List) {
+            DeviceCommand::List => Request::Devices,
+            DeviceCommand::Consent { person } => Request::DeviceConsent { person },
+            DeviceCommand::Add { node, consent, label } => Request::DeviceAdd { node, label, consent },
+            DeviceCommand::Remove { node } => Request::DeviceRemove { node },
+            DeviceCommand::Recover { person, key } => {
+                let key = if key == "-" {
+                    std::io::read_to_string(std::io::stdin()).unwrap_or_default()
+                } else {
+                    key
+                };
+                Request::DeviceRecover { person, key }
+            }
+        },
         Command::Revoke { space, node } => Request::Revoke { space: space.space, node },
         Command::Pause { space } => Request::Pause { space: space.space },
         Command::Resume { space } => Request::Resume { space: space.space },

@@ -1,7 +1,7 @@
 //! Replies as people read them.
 
 use cs_node::api::{
-    Conflict, Entry, Finding, Invited, Level, LogEntry, Member, Reply, Space, SpaceState, Status,
+    Conflict, Device, Entry, Finding, Invited, Level, LogEntry, Member, Reply, Space, SpaceState, Status,
 };
 
 use crate::cli::words::{count, safe, short, size, table, when};
@@ -20,6 +20,9 @@ pub(crate) fn reply(reply: &Reply, now_ms: u64) -> String {
         Reply::Log { entries } => log(entries, now_ms),
         Reply::Conflicts { conflicts } => self::conflicts(conflicts, now_ms),
         Reply::Members { members } => self::members(members),
+        Reply::Devices { person, is_frozen, devices } => self::own_devices(person, *is_frozen, devices),
+        Reply::Consent { consent } => format!("{consent}\n"),
+        Reply::Recovery { message, recovery } => recovered(message, recovery.as_deref()),
         Reply::Findings { findings } => self::findings(findings),
         Reply::Done { message } => format!("{}\n", safe(message)),
     }
@@ -195,7 +198,7 @@ fn conflicts(conflicts: &[Conflict], now_ms: u64) -> String {
 }
 
 fn members(members: &[Member]) -> String {
-    let mut rows = vec![["DEVICE", "ACCESS", "STATE"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["DEVICE", "NAME", "ACCESS", "STATE", "TRUST"].map(str::to_owned).to_vec()];
     rows.extend(members.iter().map(|member| {
         let state = match (member.me, member.connected, member.in_sync) {
             (true, ..) => "this device",
@@ -203,9 +206,36 @@ fn members(members: &[Member]) -> String {
             (_, true, false) => "connected",
             _ => "away",
         };
-        vec![short(&member.node).to_owned(), member.access.clone(), state.to_owned()]
+        let name = member.name.as_deref().map_or_else(|| "-".to_owned(), safe);
+        vec![short(&member.node).to_owned(), name, member.access.clone(), state.to_owned(), safe(&member.why)]
     }));
     table(&rows)
+}
+
+fn own_devices(person: &str, is_frozen: bool, devices: &[Device]) -> String {
+    let mut rows = vec![["DEVICE", "LABEL", ""].map(str::to_owned).to_vec()];
+    rows.extend(devices.iter().map(|device| {
+        let what = match (device.me, device.speaks) {
+            (true, true) => "this device, speaks for you",
+            (true, false) => "this device",
+            (false, true) => "speaks for you",
+            (false, false) => "",
+        };
+        vec![short(&device.node).to_owned(), safe(&device.label), what.to_owned()]
+    }));
+    let frozen = "Two histories were signed with your key: only `cosync device recover` helps.\n";
+    format!("person     {person}\n{}{}", table(&rows), if is_frozen { frozen } else { "" })
+}
+
+fn recovered(message: &str, recovery: Option<&str>) -> String {
+    let mut text = format!("{}\n", safe(message));
+    if let Some(key) = recovery {
+        text.push_str(
+            "Write this key down and keep it off your devices. It is shown once, and only it makes\n",
+        );
+        text.push_str(&format!("another device speak for you if this one is lost or stolen:\n\n  {key}\n"));
+    }
+    text
 }
 
 fn findings(findings: &[Finding]) -> String {

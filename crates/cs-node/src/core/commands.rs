@@ -30,7 +30,7 @@ pub(crate) struct Creating {
     expires_s: u64,
 }
 
-type Answer = Result<Reply, Problem>;
+pub(crate) type Answer = Result<Reply, Problem>;
 
 impl<D: Disk> NodeCore<D> {
     pub(crate) fn command(&mut self, id: CommandId, request: Request) {
@@ -71,10 +71,14 @@ impl<D: Disk> NodeCore<D> {
             }
             Request::Resolve { space, path, keep } => self.resolve(space.as_deref(), path, &keep),
             Request::Deletions { space, accept } => self.deletions(space.as_deref(), accept),
-            Request::Who { space } => {
-                let id = self.find(space.as_deref())?;
-                Ok(Reply::Members { members: self.spaces[&id].members(&self.host) })
-            }
+            Request::Who { space } => self.who(space.as_deref()),
+            Request::Name { node, name } => self.set_petname(&node, name.as_deref()),
+            Request::Devices => self.devices(),
+            Request::DeviceConsent { person } => self.consent(&person),
+            Request::DeviceAdd { node, label, consent } => self.add_device(&node, label, &consent),
+            Request::DeviceRemove { node } => self.remove_device(&node),
+            Request::DeviceRecover { person, key } => self.recover(&person, &key),
+            Request::Trust { space, node, trust, name } => self.attest(space.as_deref(), &node, trust, name),
             Request::Revoke { space, node } => self.revoke(space.as_deref(), &node),
             Request::Pause { space } => self.pause(space.as_deref(), true),
             Request::Resume { space } => self.pause(space.as_deref(), false),
@@ -89,7 +93,7 @@ impl<D: Disk> NodeCore<D> {
     }
 
     /// The space that a name or the beginning of an ID means; the only one when nothing is named.
-    fn find(&self, named: Option<&str>) -> Result<SpaceId, Problem> {
+    pub(crate) fn find(&self, named: Option<&str>) -> Result<SpaceId, Problem> {
         let fits =
             |space: &&Space| named.is_none_or(|n| space.name == n || space.id.to_string().starts_with(n));
         let mut found = self.spaces.values().filter(fits);
@@ -489,10 +493,10 @@ fn show(path: &RelPath) -> String {
     String::from_utf8_lossy(path.as_bytes()).into_owned()
 }
 
-fn not_found(message: String, hint: &str) -> Problem {
+pub(crate) fn not_found(message: String, hint: &str) -> Problem {
     Problem::new(ProblemCode::NotFound, message, hint)
 }
 
-fn done(message: String) -> Answer {
+pub(crate) fn done(message: String) -> Answer {
     Ok(Reply::Done { message })
 }

@@ -8,6 +8,7 @@
 
 mod archive;
 mod commands;
+mod devices;
 mod discovery;
 mod fetch;
 mod host;
@@ -18,6 +19,7 @@ mod peers;
 mod ports;
 mod space;
 mod tree;
+mod trust;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};

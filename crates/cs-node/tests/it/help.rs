@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use crate::harness::{Done, Lab, bare, object};
 
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 25] = [
     "share",
     "join",
     "up",
@@ -18,6 +18,9 @@ const COMMANDS: [&str; 22] = [
     "deletions",
     "invite",
     "who",
+    "name",
+    "trust",
+    "device",
     "revoke",
     "pause",
     "resume",

@@ -164,7 +164,7 @@ impl Space {
         entries.into_iter().take(limit).map(|(_, entry)| entry).collect()
     }
 
-    /// For `who`.
+    /// For `who`; whom the user trusts is filled in by the node.
     pub(crate) fn members(&self, host: &Host) -> Vec<api::Member> {
         let mine = self.summary();
         let member = |(node, rights): (NodeId, Rights)| {
@@ -175,6 +175,10 @@ impl Space {
                 me: node == host.me,
                 connected: link.is_some() || node == host.me,
                 in_sync: node == host.me || link.is_some_and(|l| l.in_sync(&mine)),
+                name: None,
+                person: None,
+                trusted: false,
+                why: String::new(),
             }
         };
         self.graph.members().into_iter().map(member).collect()
