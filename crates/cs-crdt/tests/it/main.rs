@@ -7,6 +7,7 @@ mod histories;
 mod hostile;
 mod intentions;
 mod laws;
+mod ordering;
 mod properties;
 mod schemas;
 mod stories;

@@ -17,9 +17,6 @@ use peer::Peer;
 use peers::{Automerge, Diamond, Loro, Yrs};
 use traces::{Edit, Trace, news};
 
-#[global_allocator]
-static HEAP: heap::Counting = heap::Counting;
-
 /// Rounds of which the medians are shown; a peer that takes long has one.
 const ROUNDS: usize = 3;
 const SLOW_SECONDS: f64 = 2.0;

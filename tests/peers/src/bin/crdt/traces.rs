@@ -54,7 +54,7 @@ pub fn made() -> Vec<Trace> {
     vec![
         apart("map, 100k keys", 1, 100_000, set),
         apart("map, 10k + 10k keys", 2, 10_000, move |n| set(n * 3 / 2)),
-        apart("counter, 2 x 20k", 2, 20_000, |n| Edit::Increment(n as i64 % 7 - 3)),
+        apart("counter, 2 x 2k", 2, 2_000, |n| Edit::Increment(n as i64 % 7 - 3)),
         apart("set, 2 x 20k", 2, 20_000, |n| Edit::Member((n as i64 * 7919) % 10_007, n % 3 > 0)),
     ]
 }
