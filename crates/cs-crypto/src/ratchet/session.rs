@@ -147,6 +147,11 @@ impl Session {
         self.generation
     }
 
+    /// A state from a disk may claim to be at the end of counting.
+    fn next_generation(&self) -> Result<u64, RatchetError> {
+        self.generation.checked_add(1).ok_or(RatchetError::Exhausted)
+    }
+
     /// Seals the next message. `aad` is authenticated and travels beside.
     ///
     /// # Errors
@@ -155,6 +160,7 @@ impl Session {
         let header =
             Header { ratchet: public_key(&self.own), previous: self.previous, number: self.send.number };
         let next = self.send.number.checked_add(1).ok_or(RatchetError::Exhausted)?;
+        let generation = self.next_generation()?;
         let mut message = Vec::new();
         match &self.initial {
             Some(initial) => initial.encode(&mut message),
@@ -165,7 +171,7 @@ impl Session {
         let mut body = seal_derived(&key, &self.authenticated(aad, &message), plaintext);
         message.append(&mut body);
         self.send.number = next;
-        self.generation += 1;
+        self.generation = generation;
         Ok(message)
     }
 
@@ -176,10 +182,11 @@ impl Session {
     /// Any [`RatchetError`]; the session is unchanged.
     pub fn open(&mut self, aad: &[u8], message: &[u8], entropy: [u8; 32]) -> Result<Vec<u8>, RatchetError> {
         let message = Message::parse(message)?;
+        let generation = self.next_generation()?;
         if let Some((position, key)) = self.skipped.find(message.header) {
             let plaintext = self.open_body(key, aad, &message)?;
             self.skipped.remove(position);
-            self.generation += 1;
+            self.generation = generation;
             return Ok(plaintext);
         }
         let current = self.receive.as_ref().and_then(|chain| open_header(&chain.header_key, message.header));
@@ -196,7 +203,7 @@ impl Session {
             after.turn(&header, entropy)?;
         }
         let plaintext = after.open_in_chain(&header, aad, &message)?;
-        after.generation += 1;
+        after.generation = generation;
         after.initial = None;
         *self = after;
         Ok(plaintext)
