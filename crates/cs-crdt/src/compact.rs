@@ -12,7 +12,8 @@ use crate::{
 };
 
 impl Document {
-    /// Forgets the positions of everything that was removed, and the history so far, if `seen_by_all`, which everybody who counts has reached, is
+    /// Forgets the positions of everything that was removed, and the history so far, if `seen_by_all`, which
+    /// everybody who counts has reached, is
     /// what this replica has seen. Whoever compacts at the same version gets the same document. Costs the document.
     ///
     /// What was made without having seen all of that version, and refers to what it left behind, is refused from then on

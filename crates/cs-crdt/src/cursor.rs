@@ -15,8 +15,8 @@ use crate::{
     slot::Slot,
 };
 
-/// A position in a text or list that stays with what it is at, however the document is edited. It can be sent to others, and holds on
-/// every replica that has what it names.
+/// A position in a text or list that stays with what it is at, however the document is edited. It can be sent to
+/// others, and holds on every replica that has what it names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
     /// The text or list, with elements by name.

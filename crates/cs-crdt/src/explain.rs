@@ -92,8 +92,8 @@ impl Slot {
 }
 
 impl Transaction<'_> {
-    /// Resolves the conflict at `path` in favour of one of its [`candidates`](Conflict::candidates): the others go, as far as they were
-    /// seen here, and it stays what it is, with its authors.
+    /// Resolves the conflict at `path` in favour of one of its [`candidates`](Conflict::candidates): the others go,
+    /// as far as they were seen here, and it stays what it is, with its authors.
     ///
     /// # Errors
     /// [`EditError::NotFound`] if it is none of them.

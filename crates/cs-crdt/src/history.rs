@@ -171,8 +171,8 @@ impl Document {
     /// The document as it was at `version`, by the same author and without a history. Costs the snapshot and the changes kept.
     ///
     /// # Errors
-    /// [`HistoryError::NotKept`], [`HistoryError::Forgotten`] for one before the history begins, [`HistoryError::Unknown`] for one
-    /// that no replica can have been at, or not yet.
+    /// [`HistoryError::NotKept`], [`HistoryError::Forgotten`] for one before the history begins,
+    /// [`HistoryError::Unknown`] for one that no replica can have been at, or not yet.
     pub fn at(&self, version: &Version) -> Result<Self, HistoryError> {
         let history = self.history.as_ref().ok_or(HistoryError::NotKept)?;
         if !history.reaches(version) {

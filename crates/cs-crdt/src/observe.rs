@@ -1,7 +1,7 @@
 //! Observers: what each edit changed in what is shown, while it is applied.
 //!
-//! For an edit the steps from the root are looked at before and after. If what is shown changed on the way, because something came
-//! alive or died, the patch is for that place as a whole; otherwise it is for what the edit did where it is.
+//! For an edit the steps from the root are looked at before and after. If what is shown changed on the way, because
+//! something came alive or died, the patch is for that place as a whole; otherwise it is for what the edit did where it is.
 
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
@@ -52,8 +52,8 @@ impl Watch {
 }
 
 impl Document {
-    /// From now on notes what changes in what is shown, for [`poll_patch`](Self::poll_patch). Costs time with each edit, which for
-    /// text, lists and maps is about that of the edit, and for trees and clears the size of what they are in.
+    /// From now on notes what changes in what is shown, for [`poll_patch`](Self::poll_patch). Costs time with each
+    /// edit, which for text, lists and maps is about that of the edit, and for trees and clears the size of what they are in.
     pub fn observe(&mut self) {
         self.watch.get_or_insert_default();
     }

@@ -9,8 +9,8 @@ use crate::{
     value::{Scalar, Value},
 };
 
-/// One change of what a document shows as JSON. Paths and indexes are those after the patches before it; applying all of them, in order, to
-/// the JSON before gives the JSON after. Trees are the arrays that they show as.
+/// One change of what a document shows as JSON. Paths and indexes are those after the patches before it; applying
+/// all of them, in order, to the JSON before gives the JSON after. Trees are the arrays that they show as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Patch {

@@ -318,8 +318,8 @@ fn rule_to_json(rule: &Rule) -> Value {
 }
 
 impl Document {
-    /// From now on shows only what `schema` allows, and refuses own edits that break it; `None` shows all. The schema is no part of
-    /// what is saved: hand every replica the same one.
+    /// From now on shows only what `schema` allows, and refuses own edits that break it; `None` shows all. The
+    /// schema is no part of what is saved: hand every replica the same one.
     pub fn set_schema(&mut self, schema: Option<Schema>) {
         self.schema = schema.map(Box::new);
     }

@@ -21,8 +21,8 @@ impl Transaction<'_> {
     /// marks of one key meet, the later one counts. `expand` says whether what is typed at the ends takes it too.
     ///
     /// # Errors
-    /// [`EditError::NotFound`] if no text is there, [`EditError::OutOfRange`] also for an empty range, [`EditError::TooLarge`] for
-    /// a key of more than [`MAX_MARK_KEY_BYTES`] bytes.
+    /// [`EditError::NotFound`] if no text is there, [`EditError::OutOfRange`] also for an empty range,
+    /// [`EditError::TooLarge`] for a key of more than [`MAX_MARK_KEY_BYTES`] bytes.
     pub fn mark(
         &mut self,
         path: impl Into<Path>,

@@ -15,8 +15,8 @@ use crate::{
 };
 
 impl Transaction<'_> {
-    /// Makes a node in the tree at `path`, made if nothing is there: the child `index` of `parent`, or of the top. What it holds is
-    /// at the path with [`node`](Path::node).
+    /// Makes a node in the tree at `path`, made if nothing is there: the child `index` of `parent`, or of the top.
+    /// What it holds is at the path with [`node`](Path::node).
     ///
     /// # Errors
     /// [`EditError::WrongKind`] if something else is there, [`EditError::NotFound`] without such a parent,

@@ -4,8 +4,8 @@
 //! spots says where it is: the latest of concurrent ones wins, as in any register. No log is replayed and none is kept: the
 //! shape is a function of the registers (`tree_shape`), so snapshots join and a late move costs the depth of the tree, not the
 //! length of history. That is the log-free way of [Wallace](https://madebyevan.com/algos/crdt-mutable-tree-hierarchy/) with
-//! the outcome that [Kleppmann et al. 2021](https://doi.org/10.1109/TPDS.2021.3118603) have: of moves that close a cycle, the latest
-//! has no effect.
+//! the outcome that [Kleppmann et al. 2021](https://doi.org/10.1109/TPDS.2021.3118603) have: of moves that close a
+//! cycle, the latest has no effect.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},

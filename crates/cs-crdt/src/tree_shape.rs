@@ -1,6 +1,7 @@
 //! The shape of a tree, from where its nodes say they are (CRDT-14).
 //!
-//! Every node follows its winning spot. Where these close a cycle, exactly the latest of its moves is passed over: that node takes the
+//! Every node follows its winning spot. Where these close a cycle, exactly the latest of its moves is passed over:
+//! that node takes the
 //! next of its other spots that closes none: its concurrent ones, latest first, then those it came from, then the top.
 
 use alloc::{

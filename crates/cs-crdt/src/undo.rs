@@ -92,8 +92,8 @@ impl Document {
         self.undo.as_ref().map_or((0, 0), |stack| (stack.undo.len(), stack.redo.len()))
     }
 
-    /// Undoes this replica's last transaction that is not undone, and leaves what others did. Returns the change to ship, `None` if
-    /// there is none or nothing of it is left.
+    /// Undoes this replica's last transaction that is not undone, and leaves what others did. Returns the change to
+    /// ship, `None` if there is none or nothing of it is left.
     ///
     /// # Errors
     /// See [`EditError`]; the document is then as it was.
@@ -305,8 +305,8 @@ impl Transaction<'_> {
 
     /// A place that was written or cleared: what the edit wrote goes, and unless others wrote there, what it replaced returns.
     ///
-    /// Such an edit leaves nothing of what was there, and later ones of this replica are undone first: all of its own that is there now
-    /// is by this one, under whatever dot an undo has given it.
+    /// Such an edit leaves nothing of what was there, and later ones of this replica are undone first: all of its
+    /// own that is there now is by this one, under whatever dot an undo has given it.
     fn put_back(&mut self, hops: &[Hop], was: &Slot) -> Result<(), EditError> {
         let me = self.me;
         let now = self.slot(hops).map(Slot::seen).unwrap_or_default();

@@ -149,7 +149,10 @@ impl<'a> View<'a> {
             }
             Kind::Set | Kind::Union => {
                 let Value::Array(members) = slot.part_to_json(kind, self.actors) else { return None };
-                let is_bad = |member: &Value| matches!((rule, member), (Some(rule), Value::Scalar(member)) if !rule.takes(member));
+                let is_bad = |member: &Value| match (rule, member) {
+                    (Some(rule), Value::Scalar(member)) => !rule.takes(member),
+                    _ => false,
+                };
                 let (bad, mut good): (Vec<Value>, Vec<Value>) = members.into_iter().partition(is_bad);
                 let surplus = good.split_off(good.len().min(max));
                 for (members, why) in [(bad, Mismatch::Value), (surplus, Mismatch::Length)] {

@@ -43,8 +43,8 @@ pub fn negentropy(point: &Point) -> Cost {
 }
 
 /// Coded symbols until the difference decodes (Yang, Gilad, Alizadeh, SIGCOMM 2024), each of `width` bytes, a checksum of
-/// eight and one for the count, which is less than any implementation sends; and eight bytes for each id that the decoding side must
-/// name to the other. What both share cancels, so that the difference alone decides how many it takes.
+/// eight and one for the count, which is less than any implementation sends; and eight bytes for each id that the
+/// decoding side must name to the other. What both share cancels, so that the difference alone decides how many it takes.
 pub fn rateless(point: &Point, width: usize) -> f64 {
     let ours = (0..point.only_ours()).map(|n| id(1, n));
     let theirs = (0..point.only_theirs()).map(|n| id(2, n));
