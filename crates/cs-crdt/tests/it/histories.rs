@@ -147,13 +147,13 @@ fn in_tree(tx: &mut Transaction<'_>, path: Path, what: u8, n: u8) -> Result<(), 
     let pick = |by: u8| nodes.get(usize::from(by) % nodes.len().max(1)).copied();
     match (what, pick(n)) {
         (_, Some(node)) if what < 31 => {
-            let parent = if n % 5 == 0 { None } else { pick(n / 11) };
+            let parent = if n.is_multiple_of(5) { None } else { pick(n / 11) };
             tx.graft(path, node, parent, 0)
         }
         (31, Some(node)) => tx.remove(path.node(node)),
         (32, Some(node)) => tx.set(path.node(node).key("name"), i64::from(n)),
         (_, node) => {
-            let parent = if n % 3 == 0 { None } else { node };
+            let parent = if n.is_multiple_of(3) { None } else { node };
             tx.plant(path, parent, 0).map(drop)
         }
     }
