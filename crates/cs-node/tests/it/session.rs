@@ -61,6 +61,29 @@ fn every_question_about_a_space_has_an_answer_in_words_and_as_an_object() {
     let members = a.json(&["who"])["members"].clone();
     let member = members.as_array().unwrap().iter().find(|m| m["node"] == id_b.as_str()).unwrap();
     assert_eq!((&member["access"], &member["me"]), (&"write".into(), &false.into()));
+    let short = &id_b[..10];
+    a.json(&["name", short, "Bea"]);
+    assert!(a.run(&["who"]).out.contains("nobody you know of attests it"));
+    a.json(&["trust", "bea", "--suggest", "Beatrice"]);
+    let members = a.json(&["who"])["members"].clone();
+    let member = members.as_array().unwrap().iter().find(|m| m["node"] == id_b.as_str()).unwrap();
+    assert_eq!((&member["name"], &member["trusted"]), (&"Bea".into(), &true.into()));
+    until("the attestation", || {
+        let told = b.run(&["who"]).out;
+        told.contains("nobody you know of attests it").then_some(())
+    });
+    let consent = b.json(&["device", "consent", &id_a])["consent"].as_str().unwrap().to_owned();
+    let recovery = a.json(&["device", "add", &id_b, &consent, "--label", "laptop"])["recovery"].clone();
+    assert_eq!(recovery.as_str().unwrap().len(), 64);
+    assert_eq!(a.run(&["device", "add", &id_b, &consent[1..]]).code, 2);
+    until("the certificate", || b.run(&["device"]).out.contains(&format!("person     {id_a}")).then_some(()));
+    assert!(a.run(&["device"]).out.contains("laptop"));
+    let recovered = b.json(&["device", "recover", &id_a, recovery.as_str().unwrap()]);
+    assert!(recovered["recovery"].is_string());
+    let devices = b.json(&["device"])["devices"].clone();
+    assert_eq!((&devices[0]["node"], &devices[0]["speaks"]), (&id_b.as_str().into(), &true.into()));
+    a.json(&["trust", "Bea", "--withdraw"]);
+    assert!(!a.run(&["who"]).out.contains("trusted because"));
     assert!(a.json(&["doctor"])["findings"].as_array().is_some_and(|f| !f.is_empty()));
     for (args, part) in [
         (&["status"][..], "up to date"),
