@@ -230,6 +230,8 @@ impl<F: Vfs> Folder<F> {
     ) -> Result<Fetch, FolderError> {
         if let Some(staged) = self.staged.get_mut(path).filter(|staged| staged.content == *content) {
             staged.versions = versions.to_vec();
+            // A flush may have failed to place it; whoever applies it again wants it tried again.
+            staged.tried = false;
             return Ok(Fetch::Complete);
         }
         if let Some(download) =

@@ -318,6 +318,23 @@ fn a_directory_that_cannot_be_written_is_a_problem_of_its_path_and_tried_again()
 }
 
 #[test]
+fn what_is_applied_again_after_a_refusal_is_due_for_a_flush_again() {
+    let mut a = Peer::new(0);
+    let (content, chunks) = file(b"data");
+    a.vfs.make_dir(&path("d")).expect("memory");
+    a.vfs.inject(Fault::Unwritable(path("d")));
+    assert!(matches!(apply(&mut a, "d/x", &content, 1), Applied::Needs(_)));
+    give(&mut a, &chunks);
+    let denied = Placed::Refused(Why::Disk(VfsError::Denied));
+    assert_eq!(a.flush().expect("no fuse"), [(path("d/x"), denied)]);
+    assert!(!a.folder().expect("no fuse").needs_flush());
+    a.vfs.clear_faults();
+    assert_eq!(apply(&mut a, "d/x", &content, 1), Applied::Staged);
+    assert!(a.folder().expect("no fuse").needs_flush(), "nobody else asks for it");
+    assert_eq!(a.flush().expect("no fuse"), [(path("d/x"), Placed::Done)]);
+}
+
+#[test]
 fn a_full_disk_stops_a_download_and_loses_nothing_of_it() {
     let mut a = Peer::new(0);
     let bytes = noise(1, 500_000);
