@@ -341,7 +341,7 @@ impl Driver {
     fn carry_out_one(&mut self, output: Output) {
         match output {
             Output::Dial { peer, addrs } => {
-                self.endpoint.dial(peer, addrs);
+                self.endpoint.dial(peer, addrs, Vec::new());
             }
             Output::Send { session, lane, bytes } => {
                 if let Some((session, _)) = self.sessions.get(&session) {

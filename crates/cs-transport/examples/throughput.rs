@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let (sender, mut sender_events) = bind(1).await?;
     let (receiver, mut receiver_events) = bind(2).await?;
-    sender.dial(receiver.node_id(), receiver.local_addrs());
+    sender.dial(receiver.node_id(), receiver.local_addrs(), vec![]);
     let session = loop {
         if let Some(Event::Up { session, .. }) = sender_events.recv().await {
             break session;

@@ -210,6 +210,9 @@ async fn report_observed(shared: Arc<Shared>, link: Arc<Link>) {
             },
             _ = link.connection.closed() => return,
         };
+        if let Some(report) = shared.reach.observed(addr) {
+            shared.events.send(Event::NatChanged(report)).await;
+        }
         shared.events.send(Event::AddressObserved { addr }).await;
     }
 }

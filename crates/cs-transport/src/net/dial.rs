@@ -8,13 +8,14 @@ use std::sync::Arc;
 use cs_identity::NodeId;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use noq::{ConnectError, Connection, ConnectionError};
+use noq::{ConnectError, Connection, ConnectionError, PathId};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::connection;
 use super::endpoint::Shared;
 use super::event::{DialFault, DialId, Event};
+use super::report::{CandidateKind, Outcome};
 
 /// Addresses tried per dial.
 const ADDRESSES_MAX: usize = 16;
@@ -49,11 +50,16 @@ async fn attempt(shared: &Arc<Shared>, peer: NodeId, addrs: Vec<SocketAddr>) -> 
     if let Some(session) = shared.peers().session_with(&peer) {
         return DialFault::AlreadyUp(session);
     }
+    shared.reach.begin(peer);
     let connection = match timeout(shared.dial_timeout, race(shared, peer, addrs)).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(why)) => return why,
-        Err(_) => return DialFault::Timeout,
+        Err(_) => {
+            shared.reach.end(&peer, Outcome::Failed(DialFault::Timeout));
+            return DialFault::Timeout;
+        }
     };
+    shared.reach.end(&peer, Outcome::Superseded);
     // A task of its own: this one ends when the connection becomes the session.
     let _ = tokio::spawn(connection::run(shared.clone(), connection, true)).await;
     // The peer set this connection aside. If it chose another one, that ends this task soon.
@@ -70,7 +76,7 @@ async fn race(shared: &Arc<Shared>, peer: NodeId, addrs: Vec<SocketAddr>) -> Res
         .filter(|address| seen.insert(*address))
         .take(ADDRESSES_MAX)
         .zip(0u32..)
-        .map(|(address, turn)| connect(shared, &name, address, STAGGER * turn))
+        .map(|(address, turn)| attempt_one(shared, peer, &name, address, STAGGER * turn))
         .collect::<FuturesUnordered<_>>();
     let mut why = DialFault::NoAddress;
     while let Some(result) = attempts.next().await {
@@ -81,6 +87,24 @@ async fn race(shared: &Arc<Shared>, peer: NodeId, addrs: Vec<SocketAddr>) -> Res
         }
     }
     Err(why)
+}
+
+/// Dials one address, and notes what became of it.
+async fn attempt_one(
+    shared: &Shared,
+    peer: NodeId,
+    name: &str,
+    address: SocketAddr,
+    after: Duration,
+) -> Result<Connection, DialFault> {
+    let note = |outcome| shared.reach.note(&peer, address, CandidateKind::Known, outcome);
+    note(Outcome::Trying);
+    let result = connect(shared, name, address, after).await;
+    note(match &result {
+        Ok(connection) => Outcome::Open { rtt: connection.rtt(PathId::ZERO).unwrap_or_default() },
+        Err(why) => Outcome::Failed(*why),
+    });
+    result
 }
 
 async fn connect(

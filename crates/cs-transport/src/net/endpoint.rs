@@ -19,6 +19,8 @@ use super::dial;
 use super::event::{self, DialId, EventSender, Events, RpcToken, SendRefused, SessionId};
 use super::lanes::BULK_STREAMS;
 use super::peers::Peers;
+use super::reach::Reach;
+use super::report::{How, NatReport, PathKind, PathReport, Relay, Tried, Via};
 use super::rpc::{self, Calls, RpcError};
 use super::socket::{DatagramSender, SharedSocket};
 use super::stun::{self, Bindings};
@@ -68,6 +70,7 @@ pub(crate) struct Shared {
     pub(crate) calls: Calls,
     pub(crate) bindings: Bindings,
     pub(crate) dial_timeout: Duration,
+    pub(crate) reach: Reach,
     peers: Mutex<Peers>,
     handshakes: AtomicUsize,
     unvalidated_handshakes: usize,
@@ -121,6 +124,7 @@ impl Endpoint {
             calls: Calls::default(),
             bindings: Bindings::default(),
             dial_timeout: config.dial_timeout,
+            reach: Reach::default(),
             peers: Mutex::new(Peers::new(me)),
             handshakes: AtomicUsize::new(0),
             unvalidated_handshakes: config.unvalidated_handshakes,
@@ -149,11 +153,13 @@ impl Endpoint {
         self.shared().local.iter().flat_map(|address| reachable(*address)).collect()
     }
 
-    /// Dials `peer` at all of `addrs`, the first ones first; at most 16 are tried. The answer is an
-    /// [`Event::Up`](super::Event::Up) or an [`Event::DialFailed`](super::Event::DialFailed) with the ID returned. While
-    /// a dial to this peer is under way, its ID is returned and `addrs` are not looked at.
-    pub fn dial(&self, peer: NodeId, addrs: Vec<SocketAddr>) -> DialId {
+    /// Dials `peer` at all of `addrs`, the first ones first; at most 16 are tried. Nodes of `via` are asked at the same
+    /// time to pass signals on, so that both sides learn of each other's addresses and send at once; at most 3 are asked.
+    /// The answer is an [`Event::Up`](super::Event::Up) or an [`Event::DialFailed`](super::Event::DialFailed) with the
+    /// ID returned. While a dial to this peer is under way, its ID is returned and the rest is not looked at.
+    pub fn dial(&self, peer: NodeId, addrs: Vec<SocketAddr>, via: Vec<Via>) -> DialId {
         let (dial, cancelled) = self.shared().peers().start_dial(peer);
+        let _ = via;
         if let Some(cancelled) = cancelled {
             tokio::spawn(dial::run(self.shared().clone(), dial, peer, addrs, cancelled));
         }
@@ -215,6 +221,55 @@ impl Endpoint {
     /// [`RpcError::Timeout`].
     pub async fn observe(&self, server: SocketAddr, timeout: Duration) -> Result<SocketAddr, RpcError> {
         stun::observe(self.shared(), server, timeout).await
+    }
+
+    /// The relays from which this node may take an address, best first; at most 8. They replace those given before.
+    pub fn set_relays(&self, relays: Vec<Relay>) {
+        self.shared().reach.set_relays(relays);
+    }
+
+    /// The outside addresses that routers have mapped to this endpoint; at most 8. They replace those given before.
+    pub fn set_mapped(&self, addrs: Vec<SocketAddr>) {
+        self.shared().reach.set_mapped(addrs);
+    }
+
+    /// Says that the network is another one now, or may be: a new address, a wake from sleep. Outside addresses are asked
+    /// for again and every session's paths are tried anew. Found out without being told too, some seconds later.
+    pub fn network_changed(&self) {
+        self.shared().quic.handle_network_change(None);
+    }
+
+    /// The paths of a session, the one in use first; none for a session that is gone.
+    #[must_use]
+    pub fn paths(&self, session: SessionId) -> Vec<PathReport> {
+        let link = self.shared().peers().session(session).cloned();
+        let path = link.and_then(|link| Some((link.connection.path(PathId::ZERO)?, link.dialled)));
+        let report = path.and_then(|(path, dialled)| {
+            let stats = path.stats();
+            let lost = stats.lost_packets.saturating_mul(1000) / stats.udp_tx.datagrams.max(1);
+            Some(PathReport {
+                addr: canonical(path.remote_address().ok()?),
+                kind: PathKind::Direct,
+                how: if dialled { How::Dialled } else { How::Accepted },
+                rtt: stats.rtt,
+                loss_permille: u16::try_from(lost.min(1000)).unwrap_or(1000),
+                in_use: true,
+            })
+        });
+        report.into_iter().collect()
+    }
+
+    /// The addresses at which `peer` was tried since its last dial began, and what became of each: at most 64, of the
+    /// 256 peers dialled last.
+    #[must_use]
+    pub fn tried(&self, peer: NodeId) -> Vec<Tried> {
+        self.shared().reach.tried(&peer)
+    }
+
+    /// What is known of this node's own network.
+    #[must_use]
+    pub fn nat(&self) -> NatReport {
+        self.shared().reach.nat()
     }
 
     /// What happened so far, in numbers.

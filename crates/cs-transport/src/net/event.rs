@@ -9,6 +9,7 @@ use cs_identity::NodeId;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use super::report::{NatReport, PathReport};
 use crate::rpc::AnswerSlot;
 use crate::wire::Lane;
 
@@ -90,6 +91,15 @@ pub enum Event {
         /// For [`Endpoint::reply`](super::Endpoint::reply); dropping it leaves the request unanswered.
         token: RpcToken,
     },
+    /// Data of a session takes another path now, or its path is now known better.
+    PathChanged {
+        /// Which session.
+        session: SessionId,
+        /// The path in use.
+        report: PathReport,
+    },
+    /// Something about this node's own network became known, or changed.
+    NatChanged(NatReport),
     /// A peer or a STUN server tells from which address it sees this node. Unproven.
     AddressObserved {
         /// That address.

@@ -14,6 +14,8 @@ mod event;
 mod lan;
 mod lanes;
 mod peers;
+mod reach;
+mod report;
 mod rpc;
 mod socket;
 mod stun;
@@ -23,6 +25,10 @@ pub use counters::Counters;
 pub use endpoint::Endpoint;
 pub use event::{DialFault, DialId, Event, Events, RpcToken, SendRefused, SessionEnd, SessionId};
 pub use lan::{LanDiscovery, LanError, LanEvent};
+pub use report::{
+    CandidateKind, How, NatFiltering, NatMapping, NatReport, Outcome, PathKind, PathReport, Relay,
+    RelayCredentials, RelayReport, RelayState, RelayTransport, Tried, Via,
+};
 pub use rpc::RpcError;
 
 pub use crate::wire::Lane;

@@ -72,6 +72,9 @@ pub(crate) async fn observe(
     let address = timeout(limit, ask).await.unwrap_or(Err(RpcError::Timeout));
     shared.bindings.lock().remove(&transaction);
     let addr = address?;
+    if let Some(report) = shared.reach.observed(addr) {
+        shared.events.try_send(Event::NatChanged(report));
+    }
     shared.events.try_send(Event::AddressObserved { addr });
     Ok(addr)
 }

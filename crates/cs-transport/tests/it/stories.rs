@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use cs_identity::{NodeId, SecretKey};
 use cs_transport::net::{
-    DialFault, Endpoint, EndpointConfig, Event, Events, LanDiscovery, LanEvent, Lane, RpcError, SendRefused,
-    SessionEnd, SessionId,
+    DialFault, Endpoint, EndpointConfig, Event, Events, How, LanDiscovery, LanEvent, Lane, Outcome,
+    PathReport, RpcError, SendRefused, SessionEnd, SessionId,
 };
 
 /// Far above what anything here takes; only a failure waits this long.
@@ -41,7 +41,7 @@ impl Node {
         loop {
             let event = tokio::time::timeout(PATIENCE, self.events.recv()).await;
             match event.expect("an event in time").expect("the endpoint lives") {
-                Event::AddressObserved { .. } => {}
+                Event::AddressObserved { .. } | Event::NatChanged(_) | Event::PathChanged { .. } => {}
                 event => return event,
             }
         }
@@ -76,7 +76,7 @@ async fn pair() -> (Node, Node) {
 }
 
 async fn connected(from: &mut Node, to: &mut Node) -> (SessionId, SessionId) {
-    from.endpoint.dial(to.id, vec![to.addr]);
+    from.endpoint.dial(to.id, vec![to.addr], vec![]);
     let (here, peer, ours) = from.up().await;
     assert_eq!(peer, to.id);
     let (there, peer, theirs) = to.up().await;
@@ -115,8 +115,8 @@ async fn the_higher_id_may_dial_too() {
 async fn nodes_that_dial_each_other_at_once_end_up_with_one_session() {
     for round in 0..8u8 {
         let (mut one, mut two) = (Node::new(10 + round).await, Node::new(50 + round).await);
-        let first = one.endpoint.dial(two.id, vec![two.addr]);
-        let second = two.endpoint.dial(one.id, vec![one.addr]);
+        let first = one.endpoint.dial(two.id, vec![two.addr], vec![]);
+        let second = two.endpoint.dial(one.id, vec![one.addr], vec![]);
         let (a, b) = match (one.next().await, two.next().await) {
             (Event::Up { exporter: a, dialled: x, .. }, Event::Up { exporter: b, dialled: y, .. }) => {
                 assert_eq!((x, y), (Some(first), Some(second)), "the session answers both dials");
@@ -137,7 +137,7 @@ async fn nodes_that_dial_each_other_at_once_end_up_with_one_session() {
 async fn a_second_dial_names_the_session_that_is_there() {
     let (mut low, mut high) = pair().await;
     let (session, _) = connected(&mut low, &mut high).await;
-    let dial = low.endpoint.dial(high.id, vec![high.addr]);
+    let dial = low.endpoint.dial(high.id, vec![high.addr], vec![]);
     match low.next().await {
         Event::DialFailed { dial: failed, why, .. } => {
             assert_eq!((failed, why), (dial, DialFault::AlreadyUp(session)));
@@ -159,14 +159,14 @@ async fn dials_that_cannot_succeed_say_why() {
         (one.id, vec![one.addr], DialFault::Myself),
     ];
     for (peer, addrs, expected) in cases {
-        one.endpoint.dial(peer, addrs);
+        one.endpoint.dial(peer, addrs, vec![]);
         match one.next().await {
             Event::DialFailed { why, .. } => assert_eq!(why, expected),
             other => panic!("{expected:?} was due, not {other:?}"),
         }
     }
     let mut hasty = Node::with(9, |config| config.dial_timeout = Duration::from_millis(50)).await;
-    hasty.endpoint.dial(two.id, vec![silent]);
+    hasty.endpoint.dial(two.id, vec![silent], vec![]);
     assert!(matches!(hasty.next().await, Event::DialFailed { why: DialFault::Timeout, .. }));
 }
 
@@ -175,9 +175,20 @@ async fn one_good_address_among_bad_ones_is_enough() {
     let (mut low, mut high) = pair().await;
     let other = Node::new(33).await;
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    low.endpoint.dial(high.id, vec![silent.local_addr().unwrap(), other.addr, high.addr]);
-    assert_eq!(low.up().await.1, high.id);
-    assert_eq!(high.up().await.1, low.id);
+    let silent = silent.local_addr().unwrap();
+    low.endpoint.dial(high.id, vec![silent, other.addr, high.addr], vec![]);
+    let (session, peer, _) = low.up().await;
+    assert_eq!((peer, high.up().await.1), (high.id, low.id));
+    let tried = low.endpoint.tried(high.id);
+    assert_eq!(tried.iter().map(|one| one.candidate).collect::<Vec<_>>(), [silent, other.addr, high.addr]);
+    assert_eq!(
+        (tried[0].outcome, tried[1].outcome),
+        (Outcome::Superseded, Outcome::Failed(DialFault::WrongNode))
+    );
+    assert!(matches!(tried[2].outcome, Outcome::Open { .. }), "{tried:?}");
+    let paths = low.endpoint.paths(session);
+    assert!(matches!(paths[..], [PathReport { how: How::Dialled, in_use: true, .. }]), "{paths:?}");
+    assert_eq!(paths[0].addr, high.addr);
 }
 
 #[tokio::test]
@@ -188,7 +199,7 @@ async fn a_peer_that_restarted_gets_a_new_session_at_once() {
         connected(&mut first, &mut stays).await;
         let mut second = Node::new(seed).await;
         if restarted_dials {
-            second.endpoint.dial(stays.id, vec![stays.addr]);
+            second.endpoint.dial(stays.id, vec![stays.addr], vec![]);
             assert_eq!(second.up().await.1, stays.id);
             let (mut up, mut down) = (false, false);
             while !(up && down) {
@@ -347,6 +358,10 @@ async fn every_node_is_a_stun_server() {
     let (mut one, two) = (Node::new(1).await, Node::new(2).await);
     assert_eq!(one.endpoint.observe(two.addr, PATIENCE).await, Ok(one.addr));
     match one.events.recv().await {
+        Some(Event::NatChanged(report)) => assert_eq!(report.reflexive, [one.addr]),
+        other => panic!("the report was due, not {other:?}"),
+    }
+    match one.events.recv().await {
         Some(Event::AddressObserved { addr }) => assert_eq!(addr, one.addr),
         other => panic!("the address was due, not {other:?}"),
     }
@@ -408,7 +423,7 @@ async fn one_endpoint_serves_both_address_families() {
     let (mut one, mut two) = (Node::with(1, both).await, Node::with(2, both).await);
     for index in [0, 1] {
         let addr = two.endpoint.local_addrs()[index];
-        one.endpoint.dial(two.id, vec![addr]);
+        one.endpoint.dial(two.id, vec![addr], vec![]);
         match one.next().await {
             Event::Up { session, addr: reached, .. } => {
                 assert_eq!(reached, addr);
@@ -435,7 +450,7 @@ async fn a_busy_node_makes_strangers_prove_their_address_first() {
 async fn a_full_node_refuses_and_says_so() {
     let full = Node::with(1, |config| config.connections = 0).await;
     let mut stranger = Node::new(2).await;
-    stranger.endpoint.dial(full.id, vec![full.addr]);
+    stranger.endpoint.dial(full.id, vec![full.addr], vec![]);
     assert!(matches!(stranger.next().await, Event::DialFailed { why: DialFault::Refused, .. }));
     assert_eq!(full.endpoint.counters().refused, 1);
 }
