@@ -175,9 +175,7 @@ impl Signable for StateClaim {
     }
 
     fn decode(input: &mut &[u8]) -> Result<Self, DecodeError> {
-        if wire::take_u8(input)? != 1 {
-            return Err(DecodeError::Unsupported);
-        }
+        wire::take_version(input, 1)?;
         let device = wire::take_node_id(input)?;
         let seq = wire::take_varint(input)?;
         let backlink = if seq > 0 { Some(OpId::from_bytes(wire::take_array(input)?)) } else { None };

@@ -126,6 +126,21 @@ pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
+/// Appends what `encode` appends, behind its length.
+pub fn put_within(out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = Vec::new();
+    encode(&mut bytes);
+    put_bytes(out, &bytes);
+}
+
+/// Takes a byte that must be the version understood here.
+///
+/// # Errors
+/// [`DecodeError::Unsupported`] for another; [`DecodeError::Truncated`].
+pub fn take_version(input: &mut &[u8], version: u8) -> Result<(), DecodeError> {
+    if take_u8(input)? == version { Ok(()) } else { Err(DecodeError::Unsupported) }
+}
+
 /// Takes a flag: one byte, 0 or 1.
 ///
 /// # Errors

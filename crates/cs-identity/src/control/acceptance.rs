@@ -67,6 +67,12 @@ pub enum StatementFault {
     /// The past holds [`MAX_CUTS_OF_A_GRANT`] cuts of this grant.
     #[error("too many cuts of one grant")]
     TooManyCuts,
+    /// A recovery names no guardians that its author had seen and that nothing replaced, or its author is none of them.
+    #[error("its author is no guardian of the space")]
+    NotGuardians,
+    /// A recovery carries too few signatures of guardians, or one that is not a guardian's or does not hold.
+    #[error("too few guardians agreed")]
+    TooFewGuardians,
 }
 
 impl Standing {
@@ -81,6 +87,9 @@ impl Standing {
         let (right, prefix) = match &statement.value().action {
             Action::Grant { .. } => return self.judge_grant(candidate),
             Action::Cut { grant, frontier, .. } => return self.judge_cut(candidate, grant, frontier),
+            Action::Recover { .. } => return self.judge_recovery(statement, past),
+            Action::Guardians { .. } if self.root() == Some(author) => return Ok(()),
+            Action::Guardians { .. } => return Err(StatementFault::NoAuthority),
             // Only the first statement may be a genesis, and the graph takes that one without asking.
             Action::Genesis { .. } => return Err(StatementFault::WrongSpace),
             Action::Endorse { .. } => (Rights::WRITE, None),

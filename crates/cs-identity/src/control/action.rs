@@ -6,6 +6,7 @@ use crate::area::{Area, Rights, TIME_END_MS};
 use crate::id::OpId;
 use crate::node_id::NodeId;
 use crate::path::BlindPath;
+use crate::signature::Signature;
 use crate::wire::{self, DecodeError};
 
 /// The name of a document inside its space.
@@ -21,6 +22,11 @@ pub const MAX_BOXES: usize = 4096;
 pub const MAX_BOX_BYTES: usize = 1024;
 /// Bytes of a policy or of an extension, which are opaque here.
 pub const MAX_OPAQUE_BYTES: usize = 65_536;
+/// Guardians of a space: more people than anyone gathers to recover one.
+pub const MAX_GUARDIANS: usize = 32;
+
+/// What a recovery gives.
+static EVERYTHING: Area = Area::everything();
 
 const GENESIS: u8 = 0;
 const GRANT: u8 = 1;
@@ -28,6 +34,8 @@ const CUT: u8 = 2;
 const ENDORSE: u8 = 3;
 const POLICY: u8 = 4;
 const EPOCH: u8 = 5;
+const GUARDIANS: u8 = 6;
+const RECOVER: u8 = 7;
 /// Kinds from here on may be skipped by who does not know them; below, they may not (rule ID-11).
 const FIRST_OPTIONAL: u8 = 128;
 
@@ -82,6 +90,22 @@ pub enum Action {
         root_commitment: [u8; 32],
         /// Keys sealed to each device, ascending, at most [`MAX_BOXES`] of [`MAX_BOX_BYTES`].
         boxes: Vec<(NodeId, Vec<u8>)>,
+    },
+    /// Says who may recover the space, and how many of them it takes. Only the root says so; the last word counts.
+    Guardians {
+        /// 1 to their number.
+        threshold: u8,
+        /// Ascending, 1 to [`MAX_GUARDIANS`]. They need no grant.
+        guardians: Vec<NodeId>,
+    },
+    /// Gives a device every right everywhere, as the root would, by as many guardians as it takes.
+    Recover {
+        /// The [`Action::Guardians`] by which they are entitled.
+        guardians: OpId,
+        /// Who is to manage the space.
+        holder: NodeId,
+        /// What guardians beside the author made of [`super::Statement::cosign`], ascending.
+        cosigned: Vec<(NodeId, Signature)>,
     },
     /// A kind of a later version that this one may pass on without understanding it.
     Extension {
@@ -153,6 +177,8 @@ impl Action {
             Self::Endorse { .. } => ENDORSE,
             Self::Policy { .. } => POLICY,
             Self::Epoch { .. } => EPOCH,
+            Self::Guardians { .. } => GUARDIANS,
+            Self::Recover { .. } => RECOVER,
             Self::Extension { kind, .. } => *kind,
         }
     }
@@ -161,12 +187,19 @@ impl Action {
         kind == GENESIS
     }
 
-    /// The content, if it is a grant.
-    pub const fn as_grant(&self) -> Option<Grant<'_>> {
+    /// The content, if it is a grant; a recovery is one of everything for ever, without parent.
+    pub fn as_grant(&self) -> Option<Grant<'_>> {
         match self {
             Self::Grant { parent, holder, area, rights, depth } => {
                 Some(Grant { parent: *parent, holder: *holder, area, rights: *rights, depth: *depth })
             }
+            Self::Recover { holder, .. } => Some(Grant {
+                parent: None,
+                holder: *holder,
+                area: &EVERYTHING,
+                rights: Rights::ALL,
+                depth: u8::MAX,
+            }),
             _ => None,
         }
     }
@@ -183,6 +216,8 @@ impl Action {
                 }
             }
             Self::Epoch { boxes, .. } => boxes.sort_by_key(|(device, _)| *device),
+            Self::Guardians { guardians, .. } => guardians.sort_unstable(),
+            Self::Recover { cosigned, .. } => cosigned.sort_by_key(|(guardian, _)| *guardian),
             _ => {}
         }
     }
@@ -220,6 +255,20 @@ impl Action {
                     wire::put_bytes(out, sealed);
                 }
             }
+            Self::Guardians { threshold, guardians } => {
+                out.push(*threshold);
+                wire::put_varint(out, guardians.len() as u64);
+                guardians.iter().for_each(|guardian| out.extend_from_slice(guardian.as_bytes()));
+            }
+            Self::Recover { guardians, holder, cosigned } => {
+                out.extend_from_slice(guardians.as_bytes());
+                out.extend_from_slice(holder.as_bytes());
+                wire::put_varint(out, cosigned.len() as u64);
+                for (guardian, signature) in cosigned {
+                    out.extend_from_slice(guardian.as_bytes());
+                    out.extend_from_slice(signature.as_bytes());
+                }
+            }
             Self::Extension { body, .. } => out.extend_from_slice(body),
         }
     }
@@ -236,6 +285,8 @@ impl Action {
                 body: wire::take_bytes(input, MAX_OPAQUE_BYTES)?.to_vec(),
             }),
             EPOCH => decode_epoch(input),
+            GUARDIANS => decode_guardians(input),
+            RECOVER => decode_recovery(input),
             FIRST_OPTIONAL.. if input.len() > MAX_OPAQUE_BYTES => Err(DecodeError::TooLong),
             FIRST_OPTIONAL.. => Ok(Self::Extension { kind, body: core::mem::take(input).to_vec() }),
             _ => Err(DecodeError::Unsupported),
@@ -279,6 +330,31 @@ fn decode_epoch(input: &mut &[u8]) -> Result<Action, DecodeError> {
         boxes.push((device, wire::take_bytes(input, MAX_BOX_BYTES)?.to_vec()));
     }
     Ok(Action::Epoch { number, root_commitment, boxes })
+}
+
+fn decode_guardians(input: &mut &[u8]) -> Result<Action, DecodeError> {
+    let threshold = wire::take_u8(input)?;
+    let count = wire::take_count(input, MAX_GUARDIANS, 32)?;
+    let mut guardians: Vec<NodeId> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let guardian = wire::take_node_id(input)?;
+        ascending(guardians.last(), &guardian)?;
+        guardians.push(guardian);
+    }
+    let met = (1..=count).contains(&usize::from(threshold));
+    if met { Ok(Action::Guardians { threshold, guardians }) } else { Err(DecodeError::OutOfRange) }
+}
+
+fn decode_recovery(input: &mut &[u8]) -> Result<Action, DecodeError> {
+    let (guardians, holder) = (take_op_id(input)?, wire::take_node_id(input)?);
+    let count = wire::take_count(input, MAX_GUARDIANS, 32 + Signature::LEN)?;
+    let mut cosigned: Vec<(NodeId, Signature)> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let guardian = wire::take_node_id(input)?;
+        ascending(cosigned.last().map(|(last, _)| last), &guardian)?;
+        cosigned.push((guardian, Signature::from_bytes(wire::take_array(input)?)));
+    }
+    Ok(Action::Recover { guardians, holder, cosigned })
 }
 
 impl Frontier {

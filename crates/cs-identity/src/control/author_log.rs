@@ -50,7 +50,7 @@ impl<'a> AuthorLog<'a> {
     /// The verdict on each operation. From the first fault on, everything is frozen but what a cut that binds it
     /// vouches for by its branch, or another writer endorsed. Costs a verdict and a few look-ups each.
     pub fn verdicts(&self, graph: &ControlGraph) -> BTreeMap<OpId, Verdict> {
-        let fault = self.first_fault(graph);
+        let fault = self.fault(graph);
         // Each mark's branch is walked once.
         let branches: RefCell<BTreeMap<Mark, BTreeMap<u64, OpId>>> = RefCell::default();
         let branch = |mark: &Mark, seq: u64| {
@@ -71,8 +71,8 @@ impl<'a> AuthorLog<'a> {
         self.operations.iter().map(|(id, op)| (*id, judge(op))).collect()
     }
 
-    /// Where the log first forks or goes backwards; at one place a fork weighs more.
-    fn first_fault(&self, graph: &ControlGraph) -> Option<(u64, Reason)> {
+    /// Where the log first forks or goes backwards; at one place a fork weighs more. From there on it is frozen.
+    pub fn fault(&self, graph: &ControlGraph) -> Option<(u64, Reason)> {
         let forks =
             self.names.iter().find(|(_, names)| names.len() > 1).map(|(seq, _)| (*seq, Reason::Forked));
         let breaks = self.operations.values().filter(|op| self.is_broken(op, graph)).map(|op| op.seq).min();

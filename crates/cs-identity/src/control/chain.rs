@@ -245,9 +245,7 @@ fn decode(
     known: Option<&Signed<Statement>>,
 ) -> Result<Vec<Unverified<Statement>>, ChainFault> {
     let whole = *input;
-    if wire::take_u8(input)? != VERSION {
-        return Err(DecodeError::Unsupported.into());
-    }
+    wire::take_version(input, VERSION)?;
     let carries = wire::take_bool(input)?;
     let count = wire::take_count(input, MAX_LINKS, 100)?;
     let mut statements = Vec::with_capacity(count + 1);

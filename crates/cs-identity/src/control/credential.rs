@@ -3,7 +3,7 @@ use alloc::collections::BTreeMap;
 use thiserror::Error;
 
 use super::acceptance::{StatementFault, check_link};
-use super::action::Grant;
+use super::action::{Action, Grant};
 use super::statement::Statement;
 use crate::area::Rights;
 use crate::id::{OpId, SpaceId};
@@ -56,6 +56,7 @@ pub fn check_credentials(
     let mut rights = if genesis.author == *holder { Rights::ALL } else { Rights::NONE };
     let mut grants: BTreeMap<OpId, Grant<'_>> = BTreeMap::new();
     for link in links {
+        let Action::Grant { .. } = &link.value().action else { return Err(CredentialFault::NotAGrant) };
         let grant = link.value().action.as_grant().ok_or(CredentialFault::NotAGrant)?;
         check_place(space, genesis, &grants, link, &grant).map_err(CredentialFault::BrokenLink)?;
         if link.unix_ms > unix_ms.saturating_add(MAX_AHEAD_MS) {

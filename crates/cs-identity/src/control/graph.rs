@@ -228,6 +228,16 @@ impl ControlGraph {
         ranked.min().map(|(_, id)| id)
     }
 
+    /// The statement that says who may recover the space, how many it takes, and who they are, ascending (rule ID-32).
+    pub fn guardians(&self) -> Option<(OpId, u8, &[NodeId])> {
+        self.standing.guardians()
+    }
+
+    /// Whose logs fork, ascending, and at which sequence number each first does: from there on they are frozen (rule ID-14).
+    pub fn forks(&self) -> impl Iterator<Item = (NodeId, u64)> {
+        self.standing.history.forks()
+    }
+
     /// Every device with a right anywhere at some time, and the union of its rights, ascending.
     pub fn members(&self) -> Vec<(NodeId, Rights)> {
         let mut members: BTreeMap<NodeId, Rights> =
@@ -242,10 +252,13 @@ impl ControlGraph {
     }
 
     /// The chains of `holder` from the genesis down, each statement once and after what it builds on: what a stranger
-    /// needs for [`super::check_credentials`].
+    /// needs for [`super::check_credentials`]. What goes back to a recovery is left out, since a stranger does not know the
+    /// guardians.
     pub fn credentials(&self, holder: &NodeId) -> Vec<Signed<Statement>> {
-        let mut chain: Vec<At> =
-            self.live_grants(holder).flat_map(|(at, _)| self.standing.chain(at)).collect();
+        let chains = self.live_grants(holder).map(|(at, _)| self.standing.chain(at));
+        let is_recovered =
+            |at: &At| matches!(self.standing.history.statement(*at).value().action, Action::Recover { .. });
+        let mut chain: Vec<At> = chains.filter(|chain| !chain.iter().any(is_recovered)).flatten().collect();
         // The genesis is number 0, and numbers go up from parents to children.
         chain.push(0);
         chain.sort_unstable();

@@ -159,6 +159,11 @@ impl History {
         })
     }
 
+    /// The authors whose logs fork, ascending, and where each first does.
+    pub(crate) fn forks(&self) -> impl Iterator<Item = (NodeId, u64)> {
+        self.logs.iter().filter_map(|(author, log)| Some((*author, *log.forks.first()?)))
+    }
+
     /// Whether the author has a statement of this number in the view: a candidate with the same number forks.
     pub(crate) fn is_taken(&self, author: &NodeId, seq: u64, view: View<'_>) -> bool {
         let contenders = self.logs.get(author).and_then(|log| log.by_seq.get(&seq));

@@ -12,6 +12,7 @@ mod buffer;
 mod chain;
 mod credential;
 mod graph;
+mod guardians;
 mod history;
 mod policy;
 mod presentation;
@@ -24,7 +25,7 @@ mod worth;
 pub use acceptance::{MAX_CUTS_OF_A_GRANT, MAX_POLICIES_OF_A_PREFIX, StatementFault};
 pub use action::{
     Action, DataFrontier, DocumentId, Frontier, Grant, MAX_BOX_BYTES, MAX_BOXES, MAX_FRONTIER_AUTHORS,
-    MAX_FRONTIER_DOCUMENTS, MAX_OPAQUE_BYTES, Mark,
+    MAX_FRONTIER_DOCUMENTS, MAX_GUARDIANS, MAX_OPAQUE_BYTES, Mark,
 };
 pub(crate) use action::{ascending, take_op_id};
 pub use author_log::AuthorLog;

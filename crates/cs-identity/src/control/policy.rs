@@ -101,9 +101,7 @@ impl Policy {
     /// # Errors
     /// [`DecodeError`].
     pub fn decode(input: &mut &[u8]) -> Result<Self, DecodeError> {
-        if wire::take_u8(input)? != 1 {
-            return Err(DecodeError::Unsupported);
-        }
+        wire::take_version(input, 1)?;
         let count = wire::take_count(input, MAX_FIELDS, 2)?;
         let (mut policy, mut last) = (Self::default(), None);
         for _ in 0..count {

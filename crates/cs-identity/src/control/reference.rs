@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use super::acceptance::{MAX_CUTS_OF_A_GRANT, MAX_POLICIES_OF_A_PREFIX, check_link};
 use super::action::{Action, DataFrontier, Frontier, Grant, Mark};
 use super::graph::check_log;
+use super::guardians::check_cosigned;
 use super::policy::{Grantors, grantors_of};
 use super::statement::Statement;
 use super::verdict::{OpFacts, Reason, Verdict};
@@ -119,6 +120,14 @@ impl<'a> Model<'a> {
                     && frontier.iter().all(|(author, frontier)| self.is_honest(past, author, frontier))
                     && self.may_cut(past, author, unix_ms, *grant)
                     && past.iter().filter(|id| self.target(id) == Some(*grant)).count() < MAX_CUTS_OF_A_GRANT
+            }
+            Action::Guardians { .. } => self.root() == Some(author),
+            Action::Recover { guardians, .. } => {
+                let named = |id: &OpId| matches!(self.accepted[id].value().action, Action::Guardians { .. });
+                let replaced = |id: &OpId| named(id) && id != guardians && self.pasts[id].contains(guardians);
+                past.contains(guardians)
+                    && !past.iter().any(replaced)
+                    && check_cosigned(statement, &self.accepted[guardians].value().action).is_ok()
             }
             Action::Endorse { .. } => self.may_say(past, author, Rights::WRITE, None, unix_ms),
             Action::Policy { prefix, .. } => {

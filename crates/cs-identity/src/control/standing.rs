@@ -20,6 +20,8 @@ pub(crate) struct Standing {
     pub(crate) endorsements: BTreeMap<OpId, Vec<At>>,
     /// By prefix, in order of acceptance, with whom each lets grant.
     pub(crate) policies: BTreeMap<BlindPath, Vec<(At, Option<Grantors>)>>,
+    /// What the root said about guardians, in order of acceptance.
+    pub(crate) guardians: Vec<At>,
 }
 
 /// A grant as a link of chains.
@@ -94,10 +96,13 @@ impl Standing {
         let author = statement.author;
         let seq = statement.seq;
         match &statement.value().action {
-            Action::Grant { parent, holder, .. } => {
-                let (holder, parent) = (*holder, parent.and_then(|parent| self.history.find(&parent)));
-                self.push_grant(at, parent, holder);
+            action @ (Action::Grant { .. } | Action::Recover { .. }) => {
+                if let Some(Grant { parent, holder, .. }) = action.as_grant() {
+                    let parent = parent.and_then(|parent| self.history.find(&parent));
+                    self.push_grant(at, parent, holder);
+                }
             }
+            Action::Guardians { .. } => self.guardians.push(at),
             Action::Cut { grant, .. } => {
                 if let Some(target) = self.history.find(grant)
                     && let Some(link) = self.grants.get_mut(&target)

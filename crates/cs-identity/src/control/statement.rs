@@ -10,7 +10,7 @@ use crate::clone::Sequenced;
 use crate::id::{OpId, SpaceId};
 use crate::node_id::NodeId;
 use crate::secret_key::SecretKey;
-use crate::signature::Domain;
+use crate::signature::{Domain, Signature};
 use crate::signed::{Signable, Signed};
 use crate::wire::{self, DecodeError};
 
@@ -18,6 +18,9 @@ use crate::wire::{self, DecodeError};
 pub const MAX_STATEMENT_BYTES: usize = 900 * 1024;
 /// Heads that a statement or operation may name; who sees more names these many and leaves the rest as heads.
 pub const MAX_HEADS: usize = 64;
+
+/// Signatures of guardians under a recovery that another publishes.
+pub(crate) const COSIGNED: Domain = Domain::new("CosmicSync control recovery v1");
 
 const VERSION: u8 = 1;
 /// Sequence numbers stay far from overflow.
@@ -73,6 +76,14 @@ impl Draft {
             action: Action::Genesis { nonce },
         }
     }
+
+    /// The statement that `author` would sign: what guardians are asked to co-sign (see [`Statement::cosign`]).
+    pub fn proposed_by(self, author: NodeId) -> Statement {
+        let Self { space, seq, backlink, mut heads, unix_ms, mut action } = self;
+        heads.sort_unstable();
+        action.normalise();
+        Statement { space, author, seq, backlink, heads, unix_ms, action }
+    }
 }
 
 /// The draft is not a statement that anyone would accept; the content is what [`Statement`]'s decoder says.
@@ -86,10 +97,7 @@ impl Statement {
     /// # Errors
     /// [`DraftError`] if it is too long, out of range or lists something twice.
     pub fn sign(key: &SecretKey, draft: Draft) -> Result<Signed<Self>, DraftError> {
-        let Draft { space, seq, backlink, mut heads, unix_ms, mut action } = draft;
-        heads.sort();
-        action.normalise();
-        let statement = Self { space, author: key.node_id(), seq, backlink, heads, unix_ms, action };
+        let statement = draft.proposed_by(key.node_id());
         let mut bytes = Vec::new();
         statement.encode(&mut bytes);
         if bytes.len() > Self::MAX_LEN {
@@ -98,9 +106,25 @@ impl Statement {
         wire::whole(&bytes, Self::decode).map_err(DraftError)?;
         Ok(Signed::sign(key, statement))
     }
-}
 
-impl Statement {
+    /// A guardian's agreement to exactly this recovery by exactly this author, to go into its [`Action::Recover`]: a signature
+    /// over the statement without co-signatures, in a domain of its own (rule ID-32). Look at what it says first: it came by
+    /// [`Signable::decode`] from who asks.
+    pub fn cosign(&self, guardian: &SecretKey) -> Signature {
+        guardian.sign(COSIGNED, &self.to_cosign())
+    }
+
+    /// The encoding without co-signatures.
+    pub(crate) fn to_cosign(&self) -> Vec<u8> {
+        let mut bare = self.clone();
+        if let Action::Recover { cosigned, .. } = &mut bare.action {
+            cosigned.clear();
+        }
+        let mut bytes = Vec::new();
+        bare.encode(&mut bytes);
+        bytes
+    }
+
     /// What a decoder holds the fields to that are not wrong by themselves (rule ID-10).
     pub(crate) fn check(&self) -> Result<(), DecodeError> {
         let genesis = self.space.is_none();
@@ -154,15 +178,11 @@ impl Signable for Statement {
             out.extend_from_slice(head.as_bytes());
         }
         wire::put_varint(out, self.unix_ms);
-        let mut body = Vec::new();
-        self.action.encode(&mut body);
-        wire::put_bytes(out, &body);
+        wire::put_within(out, |body| self.action.encode(body));
     }
 
     fn decode(input: &mut &[u8]) -> Result<Self, DecodeError> {
-        if wire::take_u8(input)? != VERSION {
-            return Err(DecodeError::Unsupported);
-        }
+        wire::take_version(input, VERSION)?;
         let kind = wire::take_u8(input)?;
         let genesis = Action::is_genesis_kind(kind);
         let space = if genesis { None } else { Some(SpaceId::from_bytes(wire::take_array(input)?)) };

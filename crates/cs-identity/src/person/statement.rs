@@ -242,15 +242,11 @@ impl Signable for PersonStatement {
             out.extend_from_slice(backlink.as_bytes());
         }
         wire::put_varint(out, self.unix_ms);
-        let mut body = Vec::new();
-        self.action.encode(&mut body);
-        wire::put_bytes(out, &body);
+        wire::put_within(out, |body| self.action.encode(body));
     }
 
     fn decode(input: &mut &[u8]) -> Result<Self, DecodeError> {
-        if wire::take_u8(input)? != VERSION {
-            return Err(DecodeError::Unsupported);
-        }
+        wire::take_version(input, VERSION)?;
         let kind = wire::take_u8(input)?;
         let person = wire::take_node_id(input)?;
         let (mut signer, mut epoch, mut seq, mut backlink) = (person, 0, 0, None);

@@ -155,9 +155,7 @@ impl Signable for Attestation {
     }
 
     fn decode(input: &mut &[u8]) -> Result<Self, DecodeError> {
-        if wire::take_u8(input)? != VERSION {
-            return Err(DecodeError::Unsupported);
-        }
+        wire::take_version(input, VERSION)?;
         let issuer = wire::take_node_id(input)?;
         let subject = wire::take_node_id(input)?;
         let claim = match wire::take_u8(input)? {

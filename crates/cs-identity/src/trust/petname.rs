@@ -108,9 +108,7 @@ impl Petnames {
     /// # Errors
     /// [`DecodeError`] for anything that [`Self::encode`] does not write.
     pub fn decode(input: &mut &[u8]) -> Result<Self, DecodeError> {
-        if wire::take_u8(input)? != 1 {
-            return Err(DecodeError::Unsupported);
-        }
+        wire::take_version(input, 1)?;
         let count = wire::take_count(input, MAX_PETNAMES, 34)?;
         let (mut book, mut last) = (Self::new(), None);
         for _ in 0..count {

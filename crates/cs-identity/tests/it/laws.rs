@@ -2,7 +2,7 @@
 
 use cs_identity::control::{Action, DataFrontier, Frontier, MAX_STATEMENT_BYTES, Mark, Statement};
 use cs_identity::wire::{self, DecodeError};
-use cs_identity::{Area, BlindPath, NodeId, OpId, Rights, Signable, Signed, Tag, Unverified};
+use cs_identity::{Area, BlindPath, NodeId, OpId, Rights, Signable, Signature, Signed, Tag, Unverified};
 use proptest::prelude::*;
 
 use crate::world::{World, key};
@@ -56,6 +56,18 @@ fn action() -> impl Strategy<Value = Action> {
         (any::<u64>(), any::<[u8; 32]>(), prop::collection::btree_map(node(), bytes(), 0..3)).prop_map(
             |(number, root_commitment, boxes)| {
                 Action::Epoch { number, root_commitment, boxes: boxes.into_iter().collect() }
+            }
+        ),
+        (prop::collection::btree_set(node(), 1..5), any::<u8>()).prop_map(|(guardians, n)| {
+            let threshold = 1 + n % guardians.len() as u8;
+            Action::Guardians { threshold, guardians: guardians.into_iter().collect() }
+        }),
+        (op_id(), node(), prop::collection::btree_map(node(), any::<[u8; 32]>(), 0..4)).prop_map(
+            |(guardians, holder, cosigned)| {
+                let signature =
+                    |half: [u8; 32]| Signature::from_bytes([half; 2].concat().try_into().unwrap());
+                let cosigned = cosigned.into_iter().map(|(who, half)| (who, signature(half))).collect();
+                Action::Recover { guardians, holder, cosigned }
             }
         ),
         (128..=255_u8, bytes()).prop_map(|(kind, body)| Action::Extension { kind, body }),

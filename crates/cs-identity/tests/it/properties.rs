@@ -76,6 +76,12 @@ fn play_step(world: &mut World, step: Step, now: u64) {
             body: policy(b),
         }),
         13 => Some(Action::Extension { kind: 128 | a, body: vec![b] }),
+        28 => Some(Action::Guardians {
+            threshold: 1 + a % 3,
+            guardians: (0..usize::from(DEVICES)).filter(|n| b >> n & 1 == 1).map(|n| world.id(n)).collect(),
+        })
+        .filter(|_| usize::from(1 + a % 3) <= (b & 31).count_ones() as usize),
+        29 | 30 => return recover(world, device, a, b, c),
         14..=20 => {
             world.sync(usize::from(a % DEVICES), device);
             None
@@ -90,6 +96,20 @@ fn play_step(world: &mut World, step: Step, now: u64) {
         Some(action) => drop(world.say(device, now, action)),
         None => {}
     }
+}
+
+/// A recovery by some of the devices, guardians or not, under some statement about guardians that the author knows.
+fn recover(world: &mut World, device: usize, a: u8, b: u8, c: u8) {
+    let names = |id: &OpId| {
+        let known = world.devices[device].graph.get(id);
+        known.is_some_and(|known| matches!(known.value().action, Action::Guardians { .. }))
+    };
+    let known: Vec<OpId> = world.devices[device].graph.ids().filter(names).collect();
+    let Some(guardians) = pick(&known, a) else { return };
+    let cosigners: Vec<u8> = (0..DEVICES).filter(|n| b >> n & 1 == 1 && usize::from(*n) != device).collect();
+    let to = world.id(usize::from(c % DEVICES));
+    let draft = world.recovery(device, guardians, &cosigners, to);
+    let _ = world.publish(device, draft);
 }
 
 /// A policy about who may grant, or bytes that are none.
@@ -195,6 +215,7 @@ fn picture(graph: &ControlGraph, world: &World) -> impl PartialEq + std::fmt::De
         graph.members(),
         graph.epochs().map(|(id, _)| id).collect::<Vec<_>>(),
         graph.policies().map(|(id, _)| id).collect::<Vec<_>>(),
+        graph.guardians().map(|(id, ..)| id),
         rights,
         verdicts(graph, &world.operations),
     )
@@ -247,9 +268,9 @@ proptest! {
         let before = world.devices[0].graph.clone();
         let live: BTreeMap<OpId, Holding> =
             (0..usize::from(DEVICES)).flat_map(|device| before.grants_of(&world.id(device))).collect();
-        for holding in live.values() {
+        for (id, holding) in &live {
             let Some(parent) = holding.parent else {
-                prop_assert_eq!(Some(holding.issuer), before.root());
+                prop_assert!(Some(holding.issuer) == before.root() || is_recovery(&before, id));
                 continue;
             };
             let above = before.get(&parent).unwrap().value().action.as_grant().unwrap();
@@ -277,16 +298,21 @@ proptest! {
     }
 }
 
+fn is_recovery(graph: &ControlGraph, id: &OpId) -> bool {
+    graph.get(id).is_some_and(|statement| matches!(statement.value().action, Action::Recover { .. }))
+}
+
 /// The histories above reach every verdict there is; otherwise the property would hold for want of trying.
 #[test]
 fn random_histories_reach_every_verdict() {
     let mut runner = TestRunner::deterministic();
     let mut seen: BTreeMap<Verdict, usize> = BTreeMap::new();
     let mut lifted = 0;
-    let mut forbidden = 0;
+    let (mut forbidden, mut recovered) = (0, 0);
     for _ in 0..300 {
         let world = play(&steps(100).new_tree(&mut runner).unwrap().current());
         let graph = graph_of(&world, &world.statements);
+        recovered += graph.ids().filter(|id| is_recovery(&graph, id)).count();
         forbidden += world
             .statements
             .iter()
@@ -317,8 +343,8 @@ fn random_histories_reach_every_verdict() {
     ];
     println!("{seen:?}, {lifted} lifted by endorsement");
     assert!(
-        seen[&Verdict::Valid] > 0 && lifted > 0 && forbidden > 0,
-        "{lifted} lifted, {forbidden} forbidden"
+        seen[&Verdict::Valid] > 0 && lifted > 0 && forbidden > 0 && recovered > 0,
+        "{lifted} lifted, {forbidden} forbidden, {recovered} recovered"
     );
     for reason in reasons {
         assert!(seen.contains_key(&Verdict::Quarantined(reason)), "{reason:?} never came up: {seen:?}");

@@ -138,7 +138,7 @@ fn optional_kinds_are_kept_and_mandatory_ones_refused() {
     let extension =
         Statement::sign(&key(0), draft(Action::Extension { kind: 200, body: vec![1, 2, 3] })).unwrap();
     assert_eq!(Signed::<Statement>::from_bytes(extension.bytes()).unwrap(), extension);
-    let mandatory = Statement::sign(&key(0), draft(Action::Extension { kind: 6, body: vec![] }));
+    let mandatory = Statement::sign(&key(0), draft(Action::Extension { kind: 8, body: vec![] }));
     assert_eq!(mandatory.unwrap_err().0, DecodeError::Unsupported);
     let mut other_version = extension.bytes().to_vec();
     other_version[0] = 2;

@@ -77,7 +77,7 @@ impl World {
         self.publish(device, draft)
     }
 
-    fn publish(&mut self, device: usize, draft: Draft) -> Result<OpId, InsertError> {
+    pub(crate) fn publish(&mut self, device: usize, draft: Draft) -> Result<OpId, InsertError> {
         let Device { key, graph } = &mut self.devices[device];
         let statement = Statement::sign(key, draft).unwrap();
         let id = statement.id();
@@ -97,6 +97,18 @@ impl World {
     ) -> Result<OpId, InsertError> {
         let holder = self.id(to);
         self.say(from, 2000, Action::Grant { parent, holder, area: Area::under(path(prefix)), rights, depth })
+    }
+
+    /// What `author` would publish to recover the space for `to`, with these guardians' agreement.
+    pub(crate) fn recovery(&self, author: usize, guardians: OpId, cosigners: &[u8], to: NodeId) -> Draft {
+        let action = Action::Recover { guardians, holder: to, cosigned: vec![] };
+        let mut draft = self.devices[author].graph.next_draft(self.id(author), action, 4000);
+        let proposed = draft.clone().proposed_by(self.id(author));
+        let agreed = |&n: &u8| (key(n).node_id(), proposed.cosign(&key(n)));
+        if let Action::Recover { cosigned, .. } = &mut draft.action {
+            *cosigned = cosigners.iter().map(agreed).collect();
+        }
+        draft
     }
 
     pub(crate) fn sync(&mut self, from: usize, to: usize) {
