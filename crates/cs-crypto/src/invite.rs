@@ -169,12 +169,12 @@ impl Joiner {
     pub fn read_answer(self, answer: &[u8]) -> Result<(AwaitingProof, [u8; PROOF_LENGTH]), Burned> {
         let secret = Zeroizing::new(self.spake.finish(answer).map_err(|_| Burned)?);
         let schedule = Schedule::new(&secret, &self.meeting);
-        Ok((AwaitingProof(schedule.inviter_proof, schedule.key), schedule.joiner_proof))
+        Ok((AwaitingProof(schedule.inviter_proof, schedule.key), *schedule.joiner_proof))
     }
 }
 
 /// The joiner, waiting for the inviter's proof.
-pub struct AwaitingProof([u8; PROOF_LENGTH], Zeroizing<[u8; 32]>);
+pub struct AwaitingProof(Zeroizing<[u8; PROOF_LENGTH]>, Zeroizing<[u8; 32]>);
 
 impl AwaitingProof {
     /// Checks the inviter's proof; gives a key that only the two of them know.
@@ -258,7 +258,7 @@ impl Inviter {
             return Err(Burned);
         }
         self.state = CodeState::Used;
-        Ok((exchange.0.inviter_proof, exchange.0.key))
+        Ok((*exchange.0.inviter_proof, exchange.0.key))
     }
 }
 
@@ -266,8 +266,8 @@ impl Inviter {
 pub struct Exchange(Schedule);
 
 struct Schedule {
-    joiner_proof: [u8; PROOF_LENGTH],
-    inviter_proof: [u8; PROOF_LENGTH],
+    joiner_proof: Zeroizing<[u8; PROOF_LENGTH]>,
+    inviter_proof: Zeroizing<[u8; PROOF_LENGTH]>,
     key: Zeroizing<[u8; 32]>,
 }
 
@@ -279,8 +279,8 @@ impl Schedule {
             kdf::expand_key(&prk, &[use_of, &meeting.joiner, &meeting.inviter, &meeting.binding])
         };
         Self {
-            joiner_proof: proof(&key(b"joiner"), meeting),
-            inviter_proof: proof(&key(b"inviter"), meeting),
+            joiner_proof: Zeroizing::new(proof(&key(b"joiner"), meeting)),
+            inviter_proof: Zeroizing::new(proof(&key(b"inviter"), meeting)),
             key: key(b"key"),
         }
     }
@@ -425,7 +425,7 @@ mod tests {
         let impostor = Inviter::new(code("ABCDE-00000"));
         let (exchange, answer) = impostor.answer(&hello, MEETING, [5; 32]).unwrap();
         let (joiner, proof) = joiner.read_answer(&answer).unwrap();
-        assert_ne!(proof, exchange.0.joiner_proof);
-        assert_eq!(joiner.read_proof(&exchange.0.inviter_proof), Err(Burned));
+        assert_ne!(proof, *exchange.0.joiner_proof);
+        assert_eq!(joiner.read_proof(&*exchange.0.inviter_proof), Err(Burned));
     }
 }

@@ -2,6 +2,8 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 
+use subtle::ConstantTimeEq;
+
 use super::session::{Header, Secret, open_header};
 
 /// The most messages that one message may overtake. A peer can make us compute that many keys, a hash each.
@@ -43,7 +45,7 @@ impl Skipped {
 
     pub(crate) fn insert(&mut self, header_key: &Secret, number: u32, key: Secret) {
         match self.chains.back_mut() {
-            Some(chain) if *chain.header_key == **header_key => {
+            Some(chain) if chain.header_key.ct_eq(&**header_key).into() => {
                 chain.keys.insert(number, key);
             }
             _ => {

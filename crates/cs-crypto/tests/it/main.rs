@@ -10,5 +10,6 @@ mod properties;
 mod ratchet;
 #[cfg(feature = "recovery")]
 mod recovery;
+mod secrets;
 mod stories;
 mod vectors;
