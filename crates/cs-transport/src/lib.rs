@@ -3,6 +3,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
 
 mod arbiter;
+pub mod mapping;
 pub mod net;
 pub mod quic;
 pub mod rpc;

@@ -13,6 +13,7 @@ mod endpoint;
 mod event;
 mod lan;
 mod lanes;
+mod mapping;
 mod peers;
 mod reach;
 mod report;
@@ -25,6 +26,7 @@ pub use counters::Counters;
 pub use endpoint::Endpoint;
 pub use event::{DialFault, DialId, Event, Events, RpcToken, SendRefused, SessionEnd, SessionId};
 pub use lan::{LanDiscovery, LanError, LanEvent};
+pub use mapping::{MappingConfig, PortMapping};
 pub use report::{
     CandidateKind, How, NatFiltering, NatMapping, NatReport, Outcome, PathKind, PathReport, Relay,
     RelayCredentials, RelayReport, RelayState, RelayTransport, Tried, Via,
