@@ -295,6 +295,29 @@ fn who_resumes_has_what_happened_meanwhile_at_once() {
     }
 }
 
+/// NODE-2. What was asked of a space that is paused before it answers was waited for, up to 30 s after it was taken up again.
+#[test]
+fn a_pause_in_the_middle_of_a_catch_up_costs_no_time_once_it_is_over() {
+    for (node, after_ms) in (0..2).flat_map(|node| (0..12).map(move |step| (node, 40 + 20 * step))) {
+        let (mut world, _) = world_of(18, &[Access::Write]);
+        for (at, name) in [(0, "mine"), (1, "yours")] {
+            world.ask(at, Request::Pause { space: None }).unwrap().unwrap();
+            put(&mut world, at, name, b"there");
+        }
+        world.run_for(SECOND).unwrap();
+        for at in 0..2 {
+            world.ask(at, Request::Resume { space: None }).unwrap().unwrap();
+        }
+        world.run_for(after_ms * SECOND / 1_000).unwrap();
+        world.ask(node, Request::Pause { space: None }).unwrap().unwrap();
+        world.run_for(SECOND).unwrap();
+        world.ask(node, Request::Resume { space: None }).unwrap().unwrap();
+        let end = world.now() + 2 * SECOND;
+        let both = |world: &World| file(world, 0, "yours").is_some() && file(world, 1, "mine").is_some();
+        assert!(world.run_until(end, both).unwrap(), "node {node}, {after_ms} ms after both began");
+    }
+}
+
 /// NODE-5. More files than may be under way lack their content, and still hold nobody up.
 #[test]
 fn files_whose_only_source_is_gone_hold_up_no_others() {

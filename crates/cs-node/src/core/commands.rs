@@ -398,6 +398,7 @@ impl<D: Disk> NodeCore<D> {
             space.set_paused(&mut self.host, paused);
             self.keep_settings(*id);
         }
+        self.spaces_changed();
         // Who shall be connected changes with it.
         self.statements_seen = usize::MAX;
         done(format!("{} space(s) {}.", ids.len(), if paused { "paused" } else { "resumed" }))

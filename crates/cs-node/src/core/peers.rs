@@ -89,12 +89,12 @@ impl<D: Disk> NodeCore<D> {
     /// Tells a peer who we are and, blinded, which spaces we have.
     pub(crate) fn say_hello(&mut self, peer: NodeId) {
         let Some(Peer { session, exporter, .. }) = self.peers.get(&peer) else { return };
-        let tags = self.spaces.values().flat_map(|s| s.tag(exporter)).collect();
+        let tags = self.spaces.values().filter(|s| !s.paused).flat_map(|s| s.tag(exporter)).collect();
         let addrs = self.discovery.addrs.iter().take(MAX_ADDRS).copied().collect();
         self.host.send(*session, Lane::Control, &Message::Hello { version: VERSION, addrs, tags });
     }
 
-    /// The list of spaces changed: everybody is told, and what both have is opened.
+    /// The list of spaces to sync changed: everybody is told, and what both have is opened.
     pub(crate) fn spaces_changed(&mut self) {
         let peers: Vec<NodeId> = self.peers.keys().copied().collect();
         for peer in peers {
@@ -107,7 +107,7 @@ impl<D: Disk> NodeCore<D> {
     fn open_common(&mut self, peer: NodeId) {
         let Some(Peer { session, exporter, tags, .. }) = self.peers.get(&peer) else { return };
         let me = self.host.me;
-        for space in self.spaces.values_mut() {
+        for space in self.spaces.values_mut().filter(|s| !s.paused) {
             if space.links.contains_key(&peer) || !tags.contains(&space.tag(exporter)) {
                 continue;
             }
@@ -205,6 +205,10 @@ impl<D: Disk> NodeCore<D> {
             return;
         }
         known.tags = tags.as_chunks::<16>().0.to_vec();
+        for space in self.spaces.values_mut() {
+            let is_named = known.tags.contains(&space.tag(&known.exporter));
+            space.retain_links(&mut self.host, |linked| *linked != peer || is_named);
+        }
         self.discovery.learn(&self.host, &mut self.store, peer, addrs);
         self.open_common(peer);
     }

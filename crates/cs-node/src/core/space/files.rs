@@ -211,9 +211,7 @@ impl Space {
                 if let Some(winner) = self.tree.node(&path).and_then(|n| n.winner()) {
                     self.files.fetch.want(winner.id, &chunks);
                 }
-                if !self.paused {
-                    self.ask_for_chunks(host);
-                }
+                self.ask_for_chunks(host);
                 return Ok(());
             }
             FolderEvent::Trouble { path, why } => {
@@ -493,7 +491,7 @@ impl Space {
                 }
             };
             let Some(link) = self.links.get_mut(&from) else { return Ok(()) };
-            if !allowed || self.paused || self.files.state == FolderState::None {
+            if !allowed || self.files.state == FolderState::None {
                 self.refuse_chunk(host, from, id);
                 continue;
             }

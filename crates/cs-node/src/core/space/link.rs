@@ -30,8 +30,6 @@ pub(crate) struct Link {
     pub(crate) told: Option<Summary>,
     /// Since when the summaries differ.
     pub(crate) differs_since: Option<Duration>,
-    /// Whether this node begins the next reconciliation itself, whosever turn it is.
-    pub(crate) is_impatient: bool,
     /// Running reconciliations, by set; the flag says whether this node began it.
     pub(crate) reconciling: BTreeMap<(Set, bool), Reconciling>,
     /// The peer's newest reconciliation that was answered, by set: its numbers only rise.
@@ -75,7 +73,6 @@ impl Link {
             theirs: None,
             told: None,
             differs_since: None,
-            is_impatient: false,
             reconciling: BTreeMap::new(),
             answered: BTreeMap::new(),
             missing: BTreeMap::new(),

@@ -49,7 +49,7 @@ impl Space {
     }
 
     fn publish(&mut self, host: &mut Host, lane: GossipLane, live: &Live) {
-        if self.paused || self.links.is_empty() {
+        if self.links.is_empty() {
             return;
         }
         let payload = minicbor::to_vec(live).expect("writing to a vector cannot fail");
@@ -66,7 +66,7 @@ impl Space {
         from: NodeId,
         bytes: &[u8],
     ) -> Result<(), Fault> {
-        if !self.links.get(&from).is_some_and(|l| l.gossiping) || self.paused {
+        if !self.links.get(&from).is_some_and(|l| l.gossiping) {
             return Ok(());
         }
         self.gossip

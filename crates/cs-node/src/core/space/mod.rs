@@ -152,16 +152,22 @@ impl Space {
         self.graph.statements().map(|s| s.bytes().to_vec())
     }
 
-    /// Stops or takes up syncing. Taking up begins with a summary, and with no wait for the other side's turn: what it
-    /// began meanwhile got no answer.
+    /// Stops or takes up syncing. While it is stopped no peer is linked, so that nobody waits for an answer that was
+    /// under way (NODE-2).
     pub(crate) fn set_paused(&mut self, host: &mut Host, paused: bool) {
         self.paused = paused;
-        self.changed(host.now);
-        if !paused {
-            self.links.values_mut().for_each(|link| link.is_impatient = true);
-            self.compare_with_all(host);
+        if paused {
+            self.retain_links(host, |_| false);
         }
         self.settle(host);
+    }
+
+    /// Closes the space with those peers that `stays` does not name.
+    pub(crate) fn retain_links(&mut self, host: &mut Host, stays: impl Fn(&NodeId) -> bool) {
+        let gone: Vec<NodeId> = self.links.keys().filter(|peer| !stays(peer)).copied().collect();
+        for peer in gone {
+            self.link_down(host, peer);
+        }
     }
 
     /// Sends a message to a linked peer.

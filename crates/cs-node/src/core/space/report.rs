@@ -227,7 +227,7 @@ impl Space {
         } else if !mine.contains(Rights::WRITE) {
             say(Level::Fine, "This device may read only; its own edits stay here.".into(), None);
         }
-        if self.links.is_empty() {
+        if self.links.is_empty() && !self.paused {
             let others = self.graph.members().len().saturating_sub(1);
             let finding = format!("No member is connected ({others} known besides this device).");
             say(Level::Waiting, finding, Some("Start cosync on the other device; `cosync invite` adds one."));

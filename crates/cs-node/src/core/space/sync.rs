@@ -79,14 +79,6 @@ impl Space {
         let peers: Vec<NodeId> = self.links.keys().copied().collect();
         for peer in peers {
             self.give_up_what_stalls(host.now, peer);
-        }
-        self.compare_with_all(host);
-    }
-
-    /// Begins with every peer what its turn has come for.
-    pub(crate) fn compare_with_all(&mut self, host: &mut Host) {
-        let peers: Vec<NodeId> = self.links.keys().copied().collect();
-        for peer in peers {
             self.compare(host, peer);
         }
     }
@@ -97,7 +89,7 @@ impl Space {
             let answers = link.is_owed().then_some(link.progress_at + ANSWER_LIMIT);
             let ends = link.reconciling.values().map(|r| r.begun_at + RECONCILE_LIMIT);
             // What `compare` would not begin yet is no deadline: it looks again when that changes.
-            let may_begin = !self.paused && !link.is_owed() && link.rights.contains(Rights::RELAY);
+            let may_begin = !link.is_owed() && link.rights.contains(Rights::RELAY);
             let begins = link.differs_since.filter(|_| may_begin && link.reconciling.is_empty());
             let begins = begins.map(|at| at + BEGIN_ANYWAY_AFTER);
             answers.into_iter().chain(ends).chain(begins)
@@ -108,7 +100,7 @@ impl Space {
     fn send_summary(&mut self, host: &mut Host, peer: NodeId) {
         let summary = self.summary();
         let Some(link) = self.links.get_mut(&peer) else { return };
-        if link.rights.is_empty() || self.paused {
+        if link.rights.is_empty() {
             return;
         }
         link.told = Some(summary);
@@ -133,25 +125,22 @@ impl Space {
     /// Begins a reconciliation with a peer that has something else, if none is under way and nothing is owed.
     fn compare(&mut self, host: &mut Host, peer: NodeId) {
         let mine = self.summary();
-        let paused = self.paused;
         let Some(link) = self.links.get_mut(&peer) else { return };
         let Some(theirs) = link.theirs else { return };
         if link.in_sync(&mine) {
             link.differs_since = None;
-            link.is_impatient = false;
             return;
         }
         let since = *link.differs_since.get_or_insert(host.now);
         let busy = link.is_owed() || link.reconciling.keys().any(|(_, mine)| *mine);
-        let turn = host.me < peer || link.is_impatient || host.now >= since + BEGIN_ANYWAY_AFTER;
-        if busy || !turn || paused || !link.rights.contains(Rights::RELAY) {
+        let turn = host.me < peer || host.now >= since + BEGIN_ANYWAY_AFTER;
+        if busy || !turn || !link.rights.contains(Rights::RELAY) {
             if host.now >= since + BEGIN_ANYWAY_AFTER {
                 link.differs_since = Some(host.now);
             }
             return;
         }
         link.differs_since = Some(host.now);
-        link.is_impatient = false;
         let set = if theirs.control == mine.control { Set::Operations } else { Set::Control };
         self.begin(host, peer, set);
     }
@@ -189,7 +178,7 @@ impl Space {
             Set::Operations => &self.operations,
         };
         let Some(link) = self.links.get_mut(&peer) else { return Ok(()) };
-        if !link.rights.contains(Rights::RELAY) || self.paused {
+        if !link.rights.contains(Rights::RELAY) {
             return Ok(());
         }
         let key = (set, !from_initiator);
@@ -252,7 +241,7 @@ impl Space {
     /// gives it any. Only a damaged log lacks such statements for long.
     pub(crate) fn seek_statements(&mut self, host: &mut Host, peer: NodeId) {
         let wanted: Vec<OpId> = self.graph.wanted().collect();
-        let Some(link) = self.links.get_mut(&peer).filter(|_| !wanted.is_empty() && !self.paused) else {
+        let Some(link) = self.links.get_mut(&peer).filter(|_| !wanted.is_empty()) else {
             return;
         };
         link.lacking.entry(Set::Control).or_default().extend(wanted);
@@ -298,7 +287,7 @@ impl Space {
         ids: &[u8],
     ) {
         let Some(link) = self.links.get_mut(&peer) else { return };
-        if !link.rights.contains(Rights::RELAY) || self.paused {
+        if !link.rights.contains(Rights::RELAY) {
             return;
         }
         if ids.is_empty() {
