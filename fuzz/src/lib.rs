@@ -7,6 +7,7 @@ pub mod gossip;
 pub mod identity;
 mod laws;
 pub mod node;
+pub mod paths;
 pub mod shard;
 pub mod store;
 pub mod transport;
@@ -81,6 +82,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "store_operation", run: store::operation, seeds: store::operation_seeds },
     Target { name: "transport_handshake", run: transport::handshake, seeds: transport::handshake_seeds },
     Target { name: "transport_link", run: transport::link, seeds: transport::link_seeds },
+    Target { name: "transport_punch", run: paths::punch, seeds: paths::punch_seeds },
     Target { name: "transport_rpc", run: transport::rpc, seeds: transport::rpc_seeds },
+    Target { name: "transport_signal", run: paths::signal, seeds: paths::signal_seeds },
     Target { name: "transport_stun", run: transport::stun, seeds: transport::stun_seeds },
 ];

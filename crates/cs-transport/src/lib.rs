@@ -5,6 +5,8 @@
 mod arbiter;
 pub mod mapping;
 pub mod net;
+pub mod paths;
+pub mod punch;
 pub mod quic;
 pub mod rpc;
 pub mod stun;

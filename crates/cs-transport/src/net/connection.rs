@@ -5,14 +5,17 @@ use std::sync::{Arc, OnceLock};
 
 use futures::StreamExt;
 use noq::{Connection, ConnectionError, RecvStream, VarInt};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::addresses::canonical;
 use super::endpoint::Shared;
 use super::event::{Event, SessionEnd, SessionId};
 use super::lanes::{Lanes, Reader, send_link};
+use super::meet;
+use super::monitor::{self, Ways};
 use super::peers::Outcome;
+use super::signal::{self, SignalLane};
 use crate::arbiter::Verdict;
 use crate::quic::Peer;
 use crate::wire::{Lane, LinkMessage, MAX_LINK_MESSAGE, MAX_MESSAGE, StreamKind};
@@ -42,12 +45,21 @@ pub(crate) struct Link {
     pub(crate) dialled: bool,
     pub(crate) connection: Connection,
     pub(crate) lanes: Lanes,
+    pub(crate) signals: SignalLane,
+    pub(crate) ways: Ways,
+    /// Asks for another path.
+    pub(crate) renew: Notify,
     /// Turns true once `Event::Up` is out.
     up: watch::Sender<bool>,
     closed_here: OnceLock<SessionEnd>,
 }
 
 impl Link {
+    /// Whether it was declared the session.
+    pub(crate) fn is_up(&self) -> bool {
+        *self.up.borrow()
+    }
+
     pub(crate) fn close(&self, reason: u32) {
         let _ = self.closed_here.set(SessionEnd::ClosedHere(reason));
         let code = VarInt::from_u64(APPLICATION | u64::from(reason)).unwrap_or(VarInt::MAX);
@@ -74,14 +86,20 @@ pub(crate) async fn run(shared: Arc<Shared>, connection: Connection, dialled: bo
         peer: *peer,
         dialled,
         lanes: Lanes::new(connection.clone()),
+        signals: SignalLane::start(connection.clone()),
+        ways: Ways::default(),
+        renew: Notify::new(),
         connection,
         up: watch::Sender::new(false),
         closed_here: OnceLock::new(),
     });
+    link.ways.begin(&shared, &link);
     let outcome = shared.peers().connected(&link);
     let act = tokio::spawn(act(shared.clone(), link.clone(), outcome));
     let mut readers = JoinSet::new();
     readers.spawn(drop_if_undecided(link.clone()));
+    readers.spawn(monitor::run(shared.clone(), link.clone()));
+    readers.spawn(meet::renew_on_demand(shared.clone(), link.clone()));
     readers.spawn(report_observed(shared.clone(), link.clone()));
     while let Ok(stream) = link.connection.accept_uni().await {
         readers.spawn(read(shared.clone(), link.clone(), stream));
@@ -134,6 +152,8 @@ async fn act(shared: Arc<Shared>, link: Arc<Link>, outcome: Outcome) {
     };
     shared.events.send(up).await;
     link.up.send_replace(true);
+    shared.ups.send_modify(|count| *count += 1);
+    meet::offer_found(&shared, &link);
 }
 
 /// Reads one incoming stream to its end.
@@ -141,6 +161,7 @@ async fn read(shared: Arc<Shared>, link: Arc<Link>, stream: RecvStream) {
     let Some((kind, stream)) = Reader::accept(stream).await else { return };
     let intact = match kind {
         StreamKind::Link => read_link(&shared, &link, stream).await,
+        StreamKind::Signal => signal::read(&shared, &link, stream).await,
         StreamKind::Lane(lane) => read_lane(&shared, &link, lane, stream).await,
     };
     if !intact {

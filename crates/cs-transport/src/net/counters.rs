@@ -30,6 +30,18 @@ pub struct Counters {
     pub refused: u64,
     /// Connections closed because the peer broke the protocol.
     pub peer_faults: u64,
+    /// Paths that were given up because nothing came back on them.
+    pub paths_died: u64,
+    /// Signals passed on between two other nodes.
+    pub signals_passed: u64,
+    /// Own signals that could not be passed on, or were not answered.
+    pub signals_lost: u64,
+    /// Attempts to punch, of either side.
+    pub punches: u64,
+    /// Paths that such an attempt opened.
+    pub punched: u64,
+    /// Times that the network was another one, by what was told or seen.
+    pub network_changes: u64,
 }
 
 /// The live side of [`Counters`].
@@ -47,6 +59,12 @@ pub(crate) struct Tally {
     pub(crate) retries: Count,
     pub(crate) refused: Count,
     pub(crate) peer_faults: Count,
+    pub(crate) paths_died: Count,
+    pub(crate) signals_passed: Count,
+    pub(crate) signals_lost: Count,
+    pub(crate) punches: Count,
+    pub(crate) punched: Count,
+    pub(crate) network_changes: Count,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +95,12 @@ impl Tally {
             retries: self.retries.read(),
             refused: self.refused.read(),
             peer_faults: self.peer_faults.read(),
+            paths_died: self.paths_died.read(),
+            signals_passed: self.signals_passed.read(),
+            signals_lost: self.signals_lost.read(),
+            punches: self.punches.read(),
+            punched: self.punched.read(),
+            network_changes: self.network_changes.read(),
         }
     }
 }

@@ -57,6 +57,10 @@ impl Service {
     fn handle_stun(&mut self, side: &Side) {
         let tally = &self.shared.tally;
         let Ok(message) = Message::from_bytes(&side.bytes) else { return tally.garbage.add() };
+        // Before the rate limit: an attempt of both sides sends more than a stranger may ask.
+        if self.shared.attempts.deliver(side.from, &message, &side.bytes) {
+            return;
+        }
         if message.class() != Class::Request {
             if !self.shared.bindings.answer(side.from, &message) {
                 tally.stray_answers.add();

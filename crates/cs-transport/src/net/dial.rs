@@ -9,33 +9,49 @@ use cs_identity::NodeId;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use noq::{ConnectError, Connection, ConnectionError, PathId};
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::connection;
 use super::endpoint::Shared;
 use super::event::{DialFault, DialId, Event};
-use super::report::{CandidateKind, Outcome};
+use super::meet;
+use super::peers::Begun;
+use super::report::{CandidateKind, Outcome, Via};
+use super::routes::is_route;
 
 /// Addresses tried per dial.
 const ADDRESSES_MAX: usize = 16;
+/// Addresses that are found meanwhile and tried.
+const FOUND_MAX: usize = 8;
 /// Between the starts of two attempts (RFC 8305 section 5 suggests 250 ms for TCP): later addresses get their chance
 /// before a silent one has timed out.
 const STAGGER: Duration = Duration::from_millis(50);
 /// How long a connection that the peer set aside waits for the one that it chose instead.
 const DECISION: Duration = Duration::from_secs(5);
 
-/// Dials until a session is there (which drops `cancel`'s other end) or nothing is left to try.
-pub(crate) async fn run(
-    shared: Arc<Shared>,
-    dial: DialId,
+/// Starts a dial, unless one to this peer is under way.
+pub(crate) fn start(shared: &Arc<Shared>, peer: NodeId, addrs: Vec<SocketAddr>, via: Vec<Via>) -> DialId {
+    let (dial, begun) = shared.peers().start_dial(peer);
+    if let Some(begun) = begun {
+        tokio::spawn(run(shared.clone(), dial, Sought { peer, addrs, via }, begun));
+    }
+    dial
+}
+
+/// Who is dialled, and how.
+struct Sought {
     peer: NodeId,
     addrs: Vec<SocketAddr>,
-    mut cancelled: oneshot::Receiver<()>,
-) {
+    via: Vec<Via>,
+}
+
+/// Dials until a session is there (which drops `cancelled`'s other end) or nothing is left to try.
+async fn run(shared: Arc<Shared>, dial: DialId, sought: Sought, begun: Begun) {
+    let (peer, Begun { mut cancelled, more }) = (sought.peer, begun);
     let why = tokio::select! {
         _ = &mut cancelled => return,
-        why = attempt(&shared, peer, addrs) => why,
+        why = attempt(&shared, sought, more) => why,
     };
     if shared.peers().end_dial(&peer, dial) {
         shared.events.send(Event::DialFailed { dial, peer, why }).await;
@@ -43,7 +59,12 @@ pub(crate) async fn run(
 }
 
 /// Returns only when the dial failed.
-async fn attempt(shared: &Arc<Shared>, peer: NodeId, addrs: Vec<SocketAddr>) -> DialFault {
+async fn attempt(
+    shared: &Arc<Shared>,
+    sought: Sought,
+    more: mpsc::UnboundedReceiver<SocketAddr>,
+) -> DialFault {
+    let peer = sought.peer;
     if peer == shared.me {
         return DialFault::Myself;
     }
@@ -51,7 +72,7 @@ async fn attempt(shared: &Arc<Shared>, peer: NodeId, addrs: Vec<SocketAddr>) -> 
         return DialFault::AlreadyUp(session);
     }
     shared.reach.begin(peer);
-    let connection = match timeout(shared.dial_timeout, race(shared, peer, addrs)).await {
+    let connection = match timeout(shared.dial_timeout, race(shared, sought, more)).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(why)) => return why,
         Err(_) => {
@@ -67,23 +88,44 @@ async fn attempt(shared: &Arc<Shared>, peer: NodeId, addrs: Vec<SocketAddr>) -> 
     DialFault::Refused
 }
 
-/// The first connection of all addresses; the others are dropped.
-async fn race(shared: &Arc<Shared>, peer: NodeId, addrs: Vec<SocketAddr>) -> Result<Connection, DialFault> {
+/// The first connection of all addresses, those that are found meanwhile included; the others are dropped.
+async fn race(
+    shared: &Arc<Shared>,
+    sought: Sought,
+    mut more: mpsc::UnboundedReceiver<SocketAddr>,
+) -> Result<Connection, DialFault> {
+    let Sought { peer, addrs, via } = sought;
     let mut seen = BTreeSet::new();
     let name = peer.to_string();
+    let one = |address, after| attempt_one(shared, peer, &name, address, after);
     let mut attempts = addrs
         .into_iter()
-        .filter(|address| seen.insert(*address))
+        .filter(|address| !is_route(*address) && seen.insert(*address))
         .take(ADDRESSES_MAX)
         .zip(0u32..)
-        .map(|(address, turn)| attempt_one(shared, peer, &name, address, STAGGER * turn))
+        .map(|(address, turn)| one(address, STAGGER * turn))
         .collect::<FuturesUnordered<_>>();
+    let mut seeking = Box::pin(meet::seek(shared.clone(), peer, via));
+    // Addresses may still be found: by a seek under way, or by the attempt that it began.
+    let (mut is_seeking, mut may_find) = (true, true);
+    let mut found = 0;
     let mut why = DialFault::NoAddress;
-    while let Some(result) = attempts.next().await {
-        match result {
-            Ok(connection) => return Ok(connection),
-            Err(fault) if weight(fault) > weight(why) => why = fault,
-            Err(_) => {}
+    while may_find || !attempts.is_empty() {
+        tokio::select! {
+            Some(result) = attempts.next(), if !attempts.is_empty() => match result {
+                Ok(connection) => return Ok(connection),
+                Err(fault) if weight(fault) > weight(why) => why = fault,
+                Err(_) => {}
+            },
+            has_begun = &mut seeking, if is_seeking => (is_seeking, may_find) = (false, has_begun),
+            Some(address) = more.recv() => {
+                if found < FOUND_MAX {
+                    found += 1;
+                    attempts.push(one(address, Duration::ZERO));
+                }
+            }
+            // The dial is being called off.
+            else => break,
         }
     }
     Err(why)
@@ -97,7 +139,13 @@ async fn attempt_one(
     address: SocketAddr,
     after: Duration,
 ) -> Result<Connection, DialFault> {
-    let note = |outcome| shared.reach.note(&peer, address, CandidateKind::Known, outcome);
+    // What was found is noted by who found it.
+    let is_found = shared.reach.how(&peer, address).is_some();
+    let note = |outcome| {
+        if !is_found {
+            shared.reach.note(&peer, address, CandidateKind::Known, outcome);
+        }
+    };
     note(Outcome::Trying);
     let result = connect(shared, name, address, after).await;
     note(match &result {

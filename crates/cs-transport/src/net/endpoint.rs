@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use cs_identity::{NodeId, SecretKey};
 use noq::{Connection, Incoming, PathId, TokioRuntime, VarInt};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::addresses::{canonical, reachable};
+use super::change;
 use super::config::{BindError, EndpointConfig};
 use super::connection;
 use super::counters::{Counters, Tally};
@@ -19,9 +21,12 @@ use super::dial;
 use super::event::{self, DialId, EventSender, Events, RpcToken, SendRefused, SessionId};
 use super::lanes::BULK_STREAMS;
 use super::peers::Peers;
+use super::punching::Attempts;
 use super::reach::Reach;
-use super::report::{How, NatReport, PathKind, PathReport, Relay, Tried, Via};
+use super::report::{NatReport, PathReport, Relay, Tried, Via};
+use super::routes::Routes;
 use super::rpc::{self, Calls, RpcError};
+use super::signal::Signals;
 use super::socket::{DatagramSender, SharedSocket};
 use super::stun::{self, Bindings};
 use crate::quic::{ClientCrypto, Entropy, QUIC_VERSION, ResetKey, ServerCrypto, TokenKey};
@@ -34,6 +39,8 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const WINDOW: u32 = STREAM_WINDOW * 12;
 /// Streams that a peer may have open: the lanes, and link messages.
 const STREAMS: u32 = 16;
+/// Paths that a session may have at a time: over a relay, by each address family, and one that takes over.
+const PATHS: u32 = 4;
 /// Handshakes under way before further ones are left unanswered.
 const HANDSHAKES_MAX: usize = 1024;
 /// How long an accepted handshake may take.
@@ -71,6 +78,11 @@ pub(crate) struct Shared {
     pub(crate) bindings: Bindings,
     pub(crate) dial_timeout: Duration,
     pub(crate) reach: Reach,
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) signals: Signals,
+    pub(crate) attempts: Attempts,
+    /// Counts sessions that came up, for those who wait for one.
+    pub(crate) ups: watch::Sender<u64>,
     peers: Mutex<Peers>,
     handshakes: AtomicUsize,
     unvalidated_handshakes: usize,
@@ -84,7 +96,14 @@ impl Shared {
 
     pub(crate) fn remote_of(&self, connection: &Connection) -> SocketAddr {
         let path = connection.path(PathId::ZERO).and_then(|path| path.remote_address().ok());
-        canonical(path.unwrap_or_else(|| SocketAddr::from(([0; 4], 0))))
+        let addr = canonical(path.unwrap_or_else(|| SocketAddr::from(([0; 4], 0))));
+        self.routes.behind(addr).map_or(addr, |(_, peer)| peer)
+    }
+
+    /// Whether the sockets speak IPv4, and IPv6. One of IPv6 alone speaks both.
+    pub(crate) fn families(&self) -> (bool, bool) {
+        let v6 = self.local.iter().any(SocketAddr::is_ipv6);
+        (v6 || self.local.iter().any(SocketAddr::is_ipv4), v6)
     }
 }
 
@@ -98,6 +117,7 @@ impl Endpoint {
         check(&config)?;
         let tally = Arc::new(Tally::default());
         let (socket, side) = SharedSocket::bind(&config.listen, tally.clone())?;
+        let routes = socket.routes();
         let (local, datagrams) = (socket.local_addrs(), DatagramSender::start(socket.sender()));
         let secret = Arc::new(config.secret.clone());
         let incarnation = u64::from_be_bytes(entropy()?);
@@ -125,11 +145,16 @@ impl Endpoint {
             bindings: Bindings::default(),
             dial_timeout: config.dial_timeout,
             reach: Reach::default(),
+            routes,
+            signals: Signals::default(),
+            attempts: Attempts::default(),
+            ups: watch::Sender::new(0),
             peers: Mutex::new(Peers::new(me)),
             handshakes: AtomicUsize::new(0),
             unvalidated_handshakes: config.unvalidated_handshakes,
             connections: config.connections,
         });
+        tokio::spawn(change::watch(Arc::downgrade(&shared)));
         tokio::spawn(accept_all(shared.clone()));
         tokio::spawn(datagrams::run(shared.clone(), side, config.requests_per_second));
         Ok((Self(Arc::new(Handle(shared))), receiver))
@@ -158,12 +183,7 @@ impl Endpoint {
     /// The answer is an [`Event::Up`](super::Event::Up) or an [`Event::DialFailed`](super::Event::DialFailed) with the
     /// ID returned. While a dial to this peer is under way, its ID is returned and the rest is not looked at.
     pub fn dial(&self, peer: NodeId, addrs: Vec<SocketAddr>, via: Vec<Via>) -> DialId {
-        let (dial, cancelled) = self.shared().peers().start_dial(peer);
-        let _ = via;
-        if let Some(cancelled) = cancelled {
-            tokio::spawn(dial::run(self.shared().clone(), dial, peer, addrs, cancelled));
-        }
-        dial
+        dial::start(self.shared(), peer, addrs, via)
     }
 
     /// Queues a message of at most [`MAX_MESSAGE`] bytes. Never waits: watch [`Self::queued`].
@@ -236,27 +256,14 @@ impl Endpoint {
     /// Says that the network is another one now, or may be: a new address, a wake from sleep. Outside addresses are asked
     /// for again and every session's paths are tried anew. Found out without being told too, some seconds later.
     pub fn network_changed(&self) {
-        self.shared().quic.handle_network_change(None);
+        change::changed(self.shared());
     }
 
     /// The paths of a session, the one in use first; none for a session that is gone.
     #[must_use]
     pub fn paths(&self, session: SessionId) -> Vec<PathReport> {
         let link = self.shared().peers().session(session).cloned();
-        let path = link.and_then(|link| Some((link.connection.path(PathId::ZERO)?, link.dialled)));
-        let report = path.and_then(|(path, dialled)| {
-            let stats = path.stats();
-            let lost = stats.lost_packets.saturating_mul(1000) / stats.udp_tx.datagrams.max(1);
-            Some(PathReport {
-                addr: canonical(path.remote_address().ok()?),
-                kind: PathKind::Direct,
-                how: if dialled { How::Dialled } else { How::Accepted },
-                rtt: stats.rtt,
-                loss_permille: u16::try_from(lost.min(1000)).unwrap_or(1000),
-                in_use: true,
-            })
-        });
-        report.into_iter().collect()
+        link.map(|link| link.ways.reports(&link.connection)).unwrap_or_default()
     }
 
     /// The addresses at which `peer` was tried since its last dial began, and what became of each: at most 64, of the
@@ -348,6 +355,9 @@ fn transport(config: &EndpointConfig) -> Result<noq::TransportConfig, BindError>
     transport
         .max_idle_timeout(Some(idle))
         .keep_alive_interval(Some(config.keep_alive).filter(|interval| !interval.is_zero()))
+        .max_concurrent_multipath_paths(PATHS)
+        .default_path_max_idle_timeout(Some(config.idle_timeout))
+        .default_path_keep_alive_interval(Some(config.keep_alive).filter(|interval| !interval.is_zero()))
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(STREAMS))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))

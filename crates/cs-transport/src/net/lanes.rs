@@ -150,6 +150,11 @@ async fn open(connection: &Connection, kind: StreamKind, priority: i32) -> Resul
     Ok(stream)
 }
 
+/// Opens the stream of signals, as urgent as control messages.
+pub(crate) async fn open_signals(connection: &Connection) -> Result<SendStream, SendRefused> {
+    open(connection, StreamKind::Signal, LINK_PRIORITY - 1).await
+}
+
 /// Sends one link message on a stream of its own.
 pub(crate) async fn send_link(connection: &Connection, message: &[u8]) -> Result<(), SendRefused> {
     let mut stream = open(connection, StreamKind::Link, LINK_PRIORITY).await?;

@@ -4,6 +4,7 @@
 //! bounded: see the limits in PROTOCOL.md (TP-9, TP-13).
 
 mod addresses;
+mod change;
 mod config;
 mod connection;
 mod counters;
@@ -14,10 +15,15 @@ mod event;
 mod lan;
 mod lanes;
 mod mapping;
+mod meet;
+mod monitor;
 mod peers;
+mod punching;
 mod reach;
 mod report;
+mod routes;
 mod rpc;
+mod signal;
 mod socket;
 mod stun;
 

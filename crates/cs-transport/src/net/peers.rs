@@ -1,11 +1,12 @@
 //! Which connections, sessions and dials there are, by peer.
 
+use core::net::SocketAddr;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cs_identity::NodeId;
 use noq::Connection;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::connection::Link;
 use super::event::{DialId, SessionId};
@@ -28,7 +29,25 @@ pub(crate) struct Peers {
 struct Entry {
     arbiter: Arbiter<u64>,
     links: BTreeMap<u64, Connection>,
-    dial: Option<(DialId, oneshot::Sender<()>)>,
+    dial: Option<Pending>,
+}
+
+/// A dial under way.
+#[derive(Debug)]
+struct Pending {
+    id: DialId,
+    /// Dropped when the dial has become pointless.
+    _cancel: oneshot::Sender<()>,
+    more: mpsc::UnboundedSender<SocketAddr>,
+}
+
+/// What the task of a dial listens to.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    /// Resolves (with an error) when the dial has become pointless.
+    pub(crate) cancelled: oneshot::Receiver<()>,
+    /// Addresses that were found meanwhile.
+    pub(crate) more: mpsc::UnboundedReceiver<SocketAddr>,
 }
 
 impl Peers {
@@ -54,27 +73,36 @@ impl Peers {
         self.by_node.get(peer).and_then(|entry| entry.arbiter.current()).map(SessionId)
     }
 
+    pub(crate) fn link_with(&self, peer: &NodeId) -> Option<&Arc<Link>> {
+        self.session_with(peer).and_then(|session| self.session(session))
+    }
+
+    /// Takes more addresses for the dial of a peer, if one is under way.
+    pub(crate) fn dialling(&self, peer: &NodeId) -> Option<mpsc::UnboundedSender<SocketAddr>> {
+        self.by_node.get(peer)?.dial.as_ref().map(|pending| pending.more.clone())
+    }
+
     pub(crate) fn all_sessions(&self) -> Vec<Arc<Link>> {
         self.sessions.values().cloned().collect()
     }
 
-    /// Notes a dial, unless one to this peer is under way: then that one's name is returned, without a receiver.
-    /// The receiver resolves (with an error) when the dial has become pointless.
-    pub(crate) fn start_dial(&mut self, peer: NodeId) -> (DialId, Option<oneshot::Receiver<()>>) {
-        let dial = DialId(self.number());
+    /// Notes a dial, unless one to this peer is under way: then that one's name is returned, and nothing begins.
+    pub(crate) fn start_dial(&mut self, peer: NodeId) -> (DialId, Option<Begun>) {
+        let id = DialId(self.number());
         let entry = self.entry(peer);
-        if let Some((known, _)) = &entry.dial {
-            return (*known, None);
+        if let Some(known) = &entry.dial {
+            return (known.id, None);
         }
         let (cancel, cancelled) = oneshot::channel();
-        entry.dial = Some((dial, cancel));
-        (dial, Some(cancelled))
+        let (more, found) = mpsc::unbounded_channel();
+        entry.dial = Some(Pending { id, _cancel: cancel, more });
+        (id, Some(Begun { cancelled, more: found }))
     }
 
     /// Forgets the dial; `false` if a session answered it before.
     pub(crate) fn end_dial(&mut self, peer: &NodeId, dial: DialId) -> bool {
         let Some(entry) = self.by_node.get_mut(peer) else { return false };
-        let pending = entry.dial.as_ref().is_some_and(|(known, _)| *known == dial);
+        let pending = entry.dial.as_ref().is_some_and(|known| known.id == dial);
         if pending {
             entry.dial = None;
         }
@@ -124,7 +152,7 @@ impl Peers {
             let entry = self.entry(link.peer.node);
             outcome.replaced = replaced.and_then(|old| entry.links.get(&old).cloned());
             // Dropping the sender ends the dial's task.
-            outcome.dialled = entry.dial.take().map(|(dial, _)| dial);
+            outcome.dialled = entry.dial.take().map(|dial| dial.id);
         }
         outcome
     }

@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cs_identity::NodeId;
+use tokio::time::{Duration, Instant};
 
 use super::addresses::canonical;
-use super::report::{CandidateKind, NatReport, Outcome, Relay, RelayReport, RelayState, Tried};
+use super::meet::mapping_of;
+use super::report::{CandidateKind, How, NatReport, Outcome, Relay, RelayReport, RelayState, Tried, Via};
+use crate::wire::{Connect, NatHint};
 
 /// Peers whose attempts are remembered.
 const PEERS_MAX: usize = 256;
@@ -19,6 +22,13 @@ const MAPPED_MAX: usize = 8;
 const RELAYS_MAX: usize = 8;
 /// Outside addresses remembered.
 const REFLEXIVE_MAX: usize = 8;
+
+/// Addresses that were found to work, remembered with the means.
+const FOUND_MAX: usize = 1024;
+/// How long an address that was found is good for opening a path.
+const FRESH: Duration = Duration::from_secs(15);
+/// Answers to questions to meet, remembered for those that come again over another node.
+const ANSWERED_MAX: usize = 64;
 
 /// Shared by all tasks of an endpoint.
 #[derive(Debug, Default)]
@@ -32,6 +42,9 @@ struct Known {
     tried: BTreeMap<NodeId, Vec<Tried>>,
     /// Peers in `tried`, the one dialled longest ago first.
     order: VecDeque<NodeId>,
+    found: BTreeMap<(NodeId, SocketAddr), (How, Instant)>,
+    vias: BTreeMap<NodeId, Vec<Via>>,
+    answered: VecDeque<(NodeId, [u8; 16], Connect)>,
 }
 
 impl Reach {
@@ -51,6 +64,83 @@ impl Reach {
     pub(crate) fn set_mapped(&self, mut mapped: Vec<SocketAddr>) {
         mapped.truncate(MAPPED_MAX);
         self.lock().mapped = mapped;
+    }
+
+    pub(crate) fn relays(&self) -> Vec<Relay> {
+        self.lock().relays.clone()
+    }
+
+    pub(crate) fn mapped(&self) -> Vec<SocketAddr> {
+        self.lock().mapped.clone()
+    }
+
+    /// Notes what ports tell of this node's NAT; the report, if that changed it.
+    pub(crate) fn judged(&self, hint: NatHint, is_public: bool) -> Option<NatReport> {
+        let mut known = self.lock();
+        let step = match hint {
+            NatHint::Sequential(step) => Some(i32::from(step)),
+            _ => None,
+        };
+        let verdict = (mapping_of(hint, is_public), step);
+        if hint == NatHint::Unknown || verdict == (known.nat.mapping, known.nat.step) {
+            return None;
+        }
+        (known.nat.mapping, known.nat.step) = verdict;
+        Some(known.nat.clone())
+    }
+
+    /// Notes that a peer was found at an address, and by which means.
+    pub(crate) fn set_how(&self, peer: NodeId, addr: SocketAddr, how: How) {
+        let mut known = self.lock();
+        if known.found.len() >= FOUND_MAX {
+            let oldest = known.found.iter().min_by_key(|(_, (_, at))| *at).map(|(key, _)| *key);
+            oldest.map(|key| known.found.remove(&key));
+        }
+        known.found.insert((peer, canonical(addr)), (how, Instant::now()));
+    }
+
+    pub(crate) fn how(&self, peer: &NodeId, addr: SocketAddr) -> Option<How> {
+        self.lock().found.get(&(*peer, canonical(addr))).map(|(how, _)| *how)
+    }
+
+    /// Where a peer was found in the last seconds.
+    pub(crate) fn found(&self, peer: &NodeId) -> Vec<SocketAddr> {
+        let known = self.lock();
+        let of_peer = known.found.iter().filter(|((of, _), (_, at))| of == peer && at.elapsed() < FRESH);
+        of_peer.map(|((_, addr), _)| *addr).collect()
+    }
+
+    /// Notes who could pass signals on to a peer.
+    pub(crate) fn set_vias(&self, peer: NodeId, vias: Vec<Via>) {
+        let mut known = self.lock();
+        if known.vias.len() >= PEERS_MAX && !known.vias.contains_key(&peer) {
+            known.vias.pop_first();
+        }
+        known.vias.insert(peer, vias);
+    }
+
+    pub(crate) fn vias(&self, peer: &NodeId) -> Vec<Via> {
+        self.lock().vias.get(peer).cloned().unwrap_or_default()
+    }
+
+    /// What was answered to this question before.
+    pub(crate) fn answered(&self, peer: &NodeId, nonce: &[u8; 16]) -> Option<Connect> {
+        let known = self.lock();
+        let before = known.answered.iter().find(|(of, to, _)| (of, to) == (peer, nonce));
+        before.map(|(.., answer)| answer.clone())
+    }
+
+    /// Notes an answer, unless another task was faster: then that one's counts.
+    pub(crate) fn set_answered(&self, peer: NodeId, nonce: [u8; 16], answer: Connect) -> Connect {
+        if let Some(before) = self.answered(&peer, &nonce) {
+            return before;
+        }
+        let mut known = self.lock();
+        if known.answered.len() >= ANSWERED_MAX {
+            known.answered.pop_front();
+        }
+        known.answered.push_back((peer, nonce, answer.clone()));
+        answer
     }
 
     pub(crate) fn nat(&self) -> NatReport {

@@ -1,4 +1,5 @@
-//! The shared socket: QUIC's datagrams go on to noq, all others are taken out on the way (TP-1).
+//! The shared socket: QUIC's datagrams go on to noq, all others are taken out on the way (TP-1). What came over a relay
+//! joins here, and what is to leave over one branches off (TP-30).
 
 use core::fmt;
 use core::future::poll_fn;
@@ -18,6 +19,7 @@ use tokio::sync::mpsc;
 use super::addresses::{canonical, mapped, mapped_ip};
 use super::config::BindError;
 use super::counters::Tally;
+use super::routes::{Arrived, Routes, is_route};
 use crate::wire::{Datagram, classify};
 
 /// Datagrams beside QUIC that may wait for their task.
@@ -35,10 +37,12 @@ pub(crate) struct Side {
     pub(crate) bytes: Bytes,
 }
 
-/// All bound sockets as one. To noq it is an IPv6 socket if any of them is.
+/// All bound sockets and all exits as one. To noq it is an IPv6 socket, whatever is bound: addresses that stand for
+/// routes are of IPv6.
 pub(crate) struct SharedSocket {
     inner: Vec<Bound>,
-    v6: bool,
+    routes: Arc<Routes>,
+    arrivals: mpsc::Receiver<Arrived>,
     /// Which socket is asked first: none starves.
     next: usize,
     side: mpsc::Sender<Side>,
@@ -63,9 +67,13 @@ impl SharedSocket {
                 bind_one(*address, dual).map_err(|source| BindError::Socket { address: *address, source })?;
             inner.push(bound);
         }
-        let v6 = inner.iter().any(|bound| bound.local.is_ipv6());
+        let (routes, arrivals) = Routes::new();
         let (side, receiver) = mpsc::channel(SIDE_QUEUE);
-        Ok((Self { inner, v6, next: 0, side, tally }, receiver))
+        Ok((Self { inner, routes, arrivals, next: 0, side, tally }, receiver))
+    }
+
+    pub(crate) fn routes(&self) -> Arc<Routes> {
+        self.routes.clone()
     }
 
     pub(crate) fn local_addrs(&self) -> Vec<SocketAddr> {
@@ -74,7 +82,7 @@ impl SharedSocket {
 
     pub(crate) fn sender(&self) -> SharedSender {
         let ways = self.inner.iter().map(|bound| (bound.local, bound.socket.create_sender())).collect();
-        SharedSender { ways }
+        SharedSender { ways, routes: self.routes.clone() }
     }
 
     /// Takes what is not QUIC's out of one received buffer, which holds several datagrams if the kernel joined them.
@@ -99,6 +107,33 @@ impl SharedSocket {
             read = end;
         }
         meta.len = kept;
+    }
+
+    /// Takes what came in by exits; returns how many of `buffers` are filled.
+    fn take_arrived(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+    ) -> usize {
+        let mut filled = 0;
+        for (buffer, meta) in buffers.iter_mut().zip(metas) {
+            let (from, bytes) = loop {
+                let Poll::Ready(Some((from, bytes))) = self.arrivals.poll_recv(cx) else { return filled };
+                match classify(&bytes) {
+                    Datagram::Quic => break (from, bytes),
+                    kind => self.hand_over(kind, from, &bytes),
+                }
+            };
+            let length = bytes.len().min(buffer.len());
+            for (slot, byte) in buffer.iter_mut().zip(&bytes) {
+                *slot = *byte;
+            }
+            *meta = RecvMeta::default();
+            (meta.addr, meta.len, meta.stride) = (from, length, length);
+            filled += 1;
+        }
+        filled
     }
 
     fn hand_over(&self, kind: Datagram, from: SocketAddr, datagram: &[u8]) {
@@ -139,6 +174,10 @@ impl AsyncUdpSocket for SharedSocket {
         buffers: &mut [IoSliceMut<'_>],
         metas: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
+        let filled = self.take_arrived(cx, buffers, metas);
+        if filled > 0 {
+            return Poll::Ready(Ok(filled));
+        }
         let count = self.inner.len();
         for turn in 0..count {
             let index = (self.next + turn) % count;
@@ -155,11 +194,14 @@ impl AsyncUdpSocket for SharedSocket {
             };
             self.next = (index + 1) % count;
             for (meta, buffer) in metas.iter_mut().zip(buffers.iter_mut()).take(received) {
-                self.sort_out(buffer, meta);
-                if self.v6 {
-                    meta.addr = mapped(meta.addr);
-                    meta.dst_ip = meta.dst_ip.map(mapped_ip);
+                if is_route(meta.addr) {
+                    // No host has such an address; who claims one shall not pass for a relay.
+                    meta.len = 0;
+                    continue;
                 }
+                self.sort_out(buffer, meta);
+                meta.addr = mapped(meta.addr);
+                meta.dst_ip = meta.dst_ip.map(mapped_ip);
             }
             return Poll::Ready(Ok(received));
         }
@@ -167,8 +209,8 @@ impl AsyncUdpSocket for SharedSocket {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        let preferred = self.inner.iter().find(|bound| bound.local.is_ipv6() == self.v6);
-        preferred.map(|bound| bound.local).ok_or_else(|| io::ErrorKind::NotConnected.into())
+        let preferred = self.inner.iter().max_by_key(|bound| bound.local.is_ipv6());
+        preferred.map(|bound| mapped(bound.local)).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     fn max_receive_segments(&self) -> NonZeroUsize {
@@ -186,10 +228,12 @@ impl fmt::Debug for SharedSocket {
     }
 }
 
-/// Sends on whichever socket fits the destination's family and, where it is given, the source address.
+/// Sends by the exit that the destination stands for, or else on whichever socket fits the destination's family and, where
+/// it is given, the source address.
 #[derive(Debug)]
 pub(crate) struct SharedSender {
     ways: Vec<(SocketAddr, Pin<Box<dyn UdpSender>>)>,
+    routes: Arc<Routes>,
 }
 
 impl SharedSender {
@@ -217,6 +261,11 @@ impl UdpSender for SharedSender {
         transmit: &Transmit<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
+        self.routes.beat(transmit.destination);
+        if is_route(transmit.destination) {
+            self.routes.send(transmit.destination, transmit.contents, transmit.segment_size);
+            return Poll::Ready(Ok(()));
+        }
         // A datagram that no socket can carry is as good as lost, and QUIC treats it so.
         let Some((local, sender)) = self.get_mut().way(transmit.destination, transmit.src_ip) else {
             return Poll::Ready(Ok(()));

@@ -165,7 +165,7 @@ impl PacketKey for Packet {
 }
 
 /// The number inside a [`PathId`], which only its `Hash` and its wire encoding tell.
-fn path_number(path: PathId) -> u32 {
+pub(crate) fn path_number(path: PathId) -> u32 {
     struct Capture(u32);
     impl Hasher for Capture {
         fn write_u32(&mut self, number: u32) {

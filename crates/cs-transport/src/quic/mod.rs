@@ -9,6 +9,7 @@ mod session;
 mod token;
 
 pub use config::{ClientCrypto, Entropy, Peer, ServerCrypto};
+pub(crate) use keys::path_number;
 pub use token::{ResetKey, TokenKey};
 
 /// The QUIC version on the wire ("cos1"): private, so that no TLS endpoint takes part by mistake. Rule TP-2.

@@ -7,6 +7,7 @@ mod attribute;
 mod binding;
 mod message;
 
+pub(crate) use attribute::encode_xor_address;
 pub use attribute::{Attribute, AttributeKind};
 pub use binding::{TransactionId, answer_binding, binding_request, read_binding_answer};
 pub use message::{Builder, Class, HEADER, MAX_ATTRIBUTES, Message, Method};

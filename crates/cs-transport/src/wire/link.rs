@@ -31,6 +31,8 @@ impl Lane {
 pub enum StreamKind {
     /// [`LinkMessage`]s: which of several connections is the session.
     Link,
+    /// [`SignalMessage`](super::SignalMessage)s: for this node, and for others through it.
+    Signal,
     /// Messages of one lane.
     Lane(Lane),
 }
@@ -41,6 +43,7 @@ impl StreamKind {
     pub fn to_byte(self) -> u8 {
         match self {
             Self::Link => 0,
+            Self::Signal => 1,
             Self::Lane(lane) => 0x10 + lane as u8,
         }
     }
@@ -50,6 +53,7 @@ impl StreamKind {
     pub fn from_byte(byte: u8) -> Option<Self> {
         match byte {
             0 => Some(Self::Link),
+            1 => Some(Self::Signal),
             0x10 => Some(Self::Lane(Lane::Control)),
             0x11 => Some(Self::Lane(Lane::Urgent)),
             0x12 => Some(Self::Lane(Lane::Normal)),
@@ -182,9 +186,9 @@ mod tests {
 
     /// TP-6.
     #[test]
-    fn tp_6_only_the_five_known_kinds_open_a_stream() {
+    fn tp_6_only_the_six_known_kinds_open_a_stream() {
         let known = (0..=u8::MAX).filter_map(StreamKind::from_byte).collect::<Vec<_>>();
-        assert_eq!(known.len(), 5);
+        assert_eq!(known.len(), 6);
         for kind in known {
             assert_eq!(StreamKind::from_byte(kind.to_byte()), Some(kind));
         }

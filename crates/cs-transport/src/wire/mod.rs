@@ -7,6 +7,7 @@ mod datagram;
 mod handshake;
 mod link;
 mod rpc;
+mod signal;
 
 pub use datagram::{Datagram, classify};
 pub use handshake::{Frame, FrameKind, Hello, MAX_FRAME};
@@ -14,6 +15,8 @@ pub use link::{Lane, LaneBuffer, LinkMessage, MAX_LINK_MESSAGE, MAX_MESSAGE, Str
 pub use rpc::{
     ANSWER_OVERHEAD, Answer, MAX_DATAGRAM, MAX_RPC, REQUEST_OVERHEAD, Request, answer_len, request_len,
 };
+
+pub use signal::{Candidate, CandidateSource, Connect, MAX_CANDIDATES, MAX_SIGNAL, NatHint, SignalMessage};
 
 use thiserror::Error;
 
