@@ -88,9 +88,7 @@ impl Code {
         data: &[D],
         parity: &mut [P],
     ) -> Result<(), Refused> {
-        let sources: Vec<&[u8]> = data.iter().map(AsRef::as_ref).collect();
-        let mut targets: Vec<&mut [u8]> = parity.iter_mut().map(AsMut::as_mut).collect();
-        self.fits(&sources, &targets)?;
+        let (sources, mut targets) = self.slices(data, parity)?;
         self.encode_with(Kernel::detect(), &sources, &mut targets);
         Ok(())
     }
@@ -238,14 +236,35 @@ impl Code {
         Repair::plan(self, available, wanted)
     }
 
-    pub(crate) fn fits(&self, sources: &[&[u8]], targets: &[&mut [u8]]) -> Result<(), Refused> {
-        count(sources.len(), self.data_shards())?;
-        count(targets.len(), self.parity_shards())?;
-        let len = sources[0].len();
-        same_length(sources.iter().map(|source| source.len()), len)?;
-        same_length(targets.iter().map(|target| target.len()), len)?;
-        whole_elements(len, self.shape.is_wide())
+    /// Data and parity as [`slices`] of this code.
+    pub(crate) fn slices<'s, 't, D: AsRef<[u8]>, P: AsMut<[u8]>>(
+        &self,
+        data: &'s [D],
+        parity: &'t mut [P],
+    ) -> Result<Slices<'s, 't>, Refused> {
+        slices(data, parity, (self.data_shards(), self.parity_shards()), self.shape.is_wide())
     }
+}
+
+/// What is read, and what is written.
+pub(crate) type Slices<'s, 't> = (Vec<&'s [u8]>, Vec<&'t mut [u8]>);
+
+/// Sources and targets as slices, if there are as many as wanted, all of one length that elements divide (ERA-4, ERA-8).
+pub(crate) fn slices<'s, 't, S: AsRef<[u8]>, T: AsMut<[u8]>>(
+    sources: &'s [S],
+    targets: &'t mut [T],
+    (from, to): (usize, usize),
+    is_wide: bool,
+) -> Result<Slices<'s, 't>, Refused> {
+    count(sources.len(), from)?;
+    count(targets.len(), to)?;
+    let sources: Vec<&[u8]> = sources.iter().map(AsRef::as_ref).collect();
+    let targets: Vec<&mut [u8]> = targets.iter_mut().map(AsMut::as_mut).collect();
+    let len = sources.first().map_or(0, |source| source.len());
+    same_length(sources.iter().map(|source| source.len()), len)?;
+    same_length(targets.iter().map(|target| target.len()), len)?;
+    whole_elements(len, is_wide)?;
+    Ok((sources, targets))
 }
 
 pub(crate) fn count(given: usize, needed: usize) -> Result<(), Refused> {

@@ -1,7 +1,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::code::{count, same_length};
+use crate::code::slices;
 use crate::fault::{ConfigError, Refused};
 use crate::gf16::div;
 use crate::kernel::Kernel;
@@ -112,13 +112,7 @@ impl Lrc {
         data: &[D],
         parity: &mut [P],
     ) -> Result<(), Refused> {
-        let sources: Vec<&[u8]> = data.iter().map(AsRef::as_ref).collect();
-        let mut targets: Vec<&mut [u8]> = parity.iter_mut().map(AsMut::as_mut).collect();
-        count(sources.len(), self.data)?;
-        count(targets.len(), self.locals + self.globals)?;
-        let len = sources[0].len();
-        same_length(sources.iter().map(|source| source.len()), len)?;
-        same_length(targets.iter().map(|target| target.len()), len)?;
+        let (sources, mut targets) = slices(data, parity, (self.data, self.locals + self.globals), false)?;
         let kernel = Kernel::detect();
         let (locals, globals) = targets.split_at_mut(self.locals);
         for (group, local) in locals.iter_mut().enumerate() {

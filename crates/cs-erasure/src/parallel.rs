@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use rayon::prelude::*;
 
-use crate::code::Code;
+use crate::code::{Code, Slices};
 use crate::fault::Refused;
 use crate::repair::Repair;
 
@@ -18,9 +18,7 @@ impl Code {
         data: &[D],
         parity: &mut [P],
     ) -> Result<(), Refused> {
-        let sources: Vec<&[u8]> = data.iter().map(AsRef::as_ref).collect();
-        let targets: Vec<&mut [u8]> = parity.iter_mut().map(AsMut::as_mut).collect();
-        self.fits(&sources, &targets)?;
+        let (sources, targets) = self.slices(data, parity)?;
         split(sources, targets)
             .into_par_iter()
             .try_for_each(|(sources, mut targets)| self.encode(&sources, &mut targets))
@@ -34,20 +32,15 @@ impl Repair {
         sources: &[S],
         targets: &mut [T],
     ) -> Result<(), Refused> {
-        let sources: Vec<&[u8]> = sources.iter().map(AsRef::as_ref).collect();
-        let targets: Vec<&mut [u8]> = targets.iter_mut().map(AsMut::as_mut).collect();
-        self.fits(&sources, &targets)?;
+        let (sources, targets) = self.slices(sources, targets)?;
         split(sources, targets)
             .into_par_iter()
             .try_for_each(|(sources, mut targets)| self.run(&sources, &mut targets))
     }
 }
 
-/// Columns of all shards.
-type Part<'s, 't> = (Vec<&'s [u8]>, Vec<&'t mut [u8]>);
-
 /// Cuts shards of one length into runs of columns, two a thread; cuts are at multiples of 64.
-fn split<'s, 't>(mut sources: Vec<&'s [u8]>, mut targets: Vec<&'t mut [u8]>) -> Vec<Part<'s, 't>> {
+fn split<'s, 't>(mut sources: Vec<&'s [u8]>, mut targets: Vec<&'t mut [u8]>) -> Vec<Slices<'s, 't>> {
     let len = sources.first().map_or(0, |source| source.len());
     let columns = len.div_ceil(2 * rayon::current_num_threads()).next_multiple_of(64).max(COLUMNS_MIN);
     let mut parts = Vec::with_capacity(len.div_ceil(columns));

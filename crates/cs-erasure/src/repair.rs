@@ -2,7 +2,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::code::{Code, count, same_length, whole_elements};
+use crate::code::{Code, Slices, count, slices};
 use crate::decode::Decode;
 use crate::fault::Refused;
 use crate::gf16::mul;
@@ -73,9 +73,7 @@ impl Repair {
         sources: &[S],
         targets: &mut [T],
     ) -> Result<(), Refused> {
-        let sources: Vec<&[u8]> = sources.iter().map(AsRef::as_ref).collect();
-        let mut targets: Vec<&mut [u8]> = targets.iter_mut().map(AsMut::as_mut).collect();
-        self.fits(&sources, &targets)?;
+        let (sources, mut targets) = self.slices(sources, targets)?;
         self.run_with(Kernel::detect(), &sources, &mut targets);
         Ok(())
     }
@@ -89,13 +87,13 @@ impl Repair {
         }
     }
 
-    pub(crate) fn fits(&self, sources: &[&[u8]], targets: &[&mut [u8]]) -> Result<(), Refused> {
-        count(sources.len(), self.sources.len())?;
-        count(targets.len(), self.targets.len())?;
-        let len = sources.first().map_or(0, |source| source.len());
-        same_length(sources.iter().map(|source| source.len()), len)?;
-        same_length(targets.iter().map(|target| target.len()), len)?;
-        whole_elements(len, self.is_wide)
+    /// Sources and targets as [`slices`] of this plan.
+    pub(crate) fn slices<'s, 't, S: AsRef<[u8]>, T: AsMut<[u8]>>(
+        &self,
+        sources: &'s [S],
+        targets: &'t mut [T],
+    ) -> Result<Slices<'s, 't>, Refused> {
+        slices(sources, targets, (self.sources.len(), self.targets.len()), self.is_wide)
     }
 
     /// As [`run`](Self::run), in a slice of all shards of the code, of which only sources and targets are touched.

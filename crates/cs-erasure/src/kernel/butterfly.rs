@@ -1,6 +1,6 @@
 //! Several layers of the additive FFT on rows that stay in registers.
 
-use super::lanes::{Factor, Lanes, mul_wide, unrolled};
+use super::lanes::{Factor, Lanes, Table, mul_wide, unrolled};
 use crate::gf16;
 
 /// The twiddle factors of one group of `R` rows: `R / 2` of the lowest layer, then half as many of each further one.
@@ -13,18 +13,18 @@ pub(crate) struct Twists<T, const R: usize> {
     at_origin: bool,
 }
 
-impl<T: Copy, const R: usize> Twists<T, R> {
+impl<T: Table, const R: usize> Twists<T, R> {
     /// Of the rows at the points `first`, `first + 2^layer`, `first + 2 * 2^layer`, ...; `first` is a multiple
     /// of `R * 2^layer`, or greater than one by less than `2^layer`.
     #[inline(always)]
-    pub(crate) fn new<V: Lanes<Table = T>>(first: usize, layer: u32) -> Self {
-        let mut factors = [Factor::new::<V>(0); R];
+    pub(crate) fn new(first: usize, layer: u32) -> Self {
+        let mut factors = [Factor::new(0); R];
         let (mut wide, mut next) = (0, 0);
         for step in 0..R.ilog2() {
             for pair in 0..R >> (step + 1) {
                 let twist = gf16::point(((first >> layer >> step) + 2 * pair) as u16);
                 wide |= u8::from(twist > 0xff) << step;
-                factors[next] = Factor::new::<V>(twist);
+                factors[next] = Factor::new(twist);
                 next += 1;
             }
         }

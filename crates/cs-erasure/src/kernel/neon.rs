@@ -2,8 +2,8 @@
 
 use core::arch::aarch64::*;
 
-use super::lanes::Lanes;
-use crate::gf8::{NIBBLES, Nibbles};
+use super::lanes::{Lanes, Table};
+use crate::gf8::Nibbles;
 use crate::gf16::STEP;
 
 #[derive(Clone, Copy, Debug)]
@@ -12,11 +12,6 @@ pub(crate) struct Neon(uint8x16_t);
 impl Lanes for Neon {
     const BYTES: usize = 16;
     type Table = &'static Nibbles;
-
-    #[inline(always)]
-    fn table(c: u8) -> Self::Table {
-        &NIBBLES[usize::from(c)]
-    }
 
     // SAFETY: callers promise what the trait asks for.
     #[inline(always)]
@@ -61,7 +56,7 @@ impl Lanes for Neon {
         unsafe {
             let swapped = Self(vrev16q_u8(self.0));
             let low = vreinterpretq_u8_u16(vdupq_n_u16(0xff));
-            Self(vbslq_u8(low, swapped.mul(Self::table(STEP)).0, self.add(swapped).0))
+            Self(vbslq_u8(low, swapped.mul(Table::of(STEP)).0, self.add(swapped).0))
         }
     }
 }

@@ -177,7 +177,7 @@ pub(crate) unsafe fn run<V: Lanes, const R: usize, const W: bool>(
         let mut twists = [None; STEPS_MAX];
         for (twists, step) in twists.iter_mut().zip(&pass.steps) {
             if let Some(Step::Inverse { offset, .. } | Step::Forward { offset, .. }) = step {
-                *twists = Some(Twists::new::<V>(offset + block, pass.layer));
+                *twists = Some(Twists::new(offset + block, pass.layer));
             }
         }
         for first in block..block + stride {
@@ -201,7 +201,7 @@ fn group<V: Lanes, const R: usize>(
         from: [strip.zeros(); R],
         sum: [strip.zeros(); R],
         to: [strip.nowhere(); R],
-        mix: [[Factor::new::<V>(0); 2]; R],
+        mix: [[Factor::new(0); 2]; R],
     };
     let mut is_wanted = false;
     for i in 0..R {
@@ -217,7 +217,7 @@ fn group<V: Lanes, const R: usize>(
         for step in pass.steps.iter().flatten() {
             if let Step::Mix(factors) = step {
                 let [own, other] = factors[row];
-                group.mix[i] = [Factor::new::<V>(own), Factor::new::<V>(other)];
+                group.mix[i] = [Factor::new(own), Factor::new(other)];
             }
         }
     }

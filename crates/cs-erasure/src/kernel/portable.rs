@@ -1,7 +1,7 @@
 //! A register of plain bytes, for processors without a kernel of their own.
 
 use super::lanes::Lanes;
-use crate::gf8::{self, NIBBLES, Nibbles};
+use crate::gf8::{self, Nibbles};
 use crate::gf16::STEP;
 
 #[derive(Clone, Copy, Debug)]
@@ -10,11 +10,6 @@ pub(crate) struct Portable([u8; 32]);
 impl Lanes for Portable {
     const BYTES: usize = 32;
     type Table = &'static Nibbles;
-
-    #[inline(always)]
-    fn table(c: u8) -> Self::Table {
-        &NIBBLES[usize::from(c)]
-    }
 
     // SAFETY: callers promise what the trait asks for.
     #[inline(always)]

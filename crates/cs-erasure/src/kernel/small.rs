@@ -3,7 +3,10 @@
 use alloc::vec::Vec;
 
 use super::butterfly::{Twists, forward_above, forward_lowest, inverse_above, inverse_lowest};
-use super::lanes::{Lanes, unrolled};
+use super::lanes::{Lanes, is_far, unrolled};
+
+/// How far ahead lines are asked for: a row takes as long as some of these.
+const AHEAD: usize = 2048;
 
 /// A code of `2^depth` base points that runs without scratch space.
 #[derive(Debug)]
@@ -40,8 +43,9 @@ impl Small<'_, '_, '_> {
 #[inline(always)]
 pub(crate) unsafe fn gather<V: Lanes, const R: usize, const W: bool>(job: &mut Small<'_, '_, '_>) {
     let blocks = job.sources.len().div_ceil(R);
-    let twists: Vec<Twists<V::Table, R>> = (1..=blocks).map(|block| Twists::new::<V>(block * R, 0)).collect();
-    let origin = Twists::<V::Table, R>::new::<V>(0, 0);
+    let twists: Vec<Twists<V::Table, R>> = (1..=blocks).map(|block| Twists::new(block * R, 0)).collect();
+    let origin = Twists::<V::Table, R>::new(0, 0);
+    let is_far = is_far(job.sources, job.end - job.start);
     for at in (job.start..job.end).step_by(V::BYTES) {
         // SAFETY: the instructions are there, as the caller promises; at + V::BYTES <= job.end <= every length, since
         // V::BYTES divides the distance.
@@ -50,6 +54,11 @@ pub(crate) unsafe fn gather<V: Lanes, const R: usize, const W: bool>(job: &mut S
             for (shards, twists) in job.sources.chunks(R).zip(&twists) {
                 let mut rows = [V::zero(); R];
                 if let Ok(shards) = <&[&[u8]; R]>::try_from(shards) {
+                    if is_far {
+                        unrolled!(i in R, {
+                            V::prefetch(shards[i].as_ptr().wrapping_add(at + AHEAD));
+                        });
+                    }
                     unrolled!(i in R, {
                         rows[i] = V::load(shards[i].as_ptr().add(at));
                     });
@@ -87,8 +96,8 @@ pub(crate) unsafe fn gather<V: Lanes, const R: usize, const W: bool>(job: &mut S
 #[inline(always)]
 pub(crate) unsafe fn spread<V: Lanes, const R: usize, const W: bool>(job: &mut Small<'_, '_, '_>) {
     let blocks = job.targets.len().div_ceil(R);
-    let twists: Vec<Twists<V::Table, R>> = (1..=blocks).map(|block| Twists::new::<V>(block * R, 0)).collect();
-    let origin = Twists::<V::Table, R>::new::<V>(0, 0);
+    let twists: Vec<Twists<V::Table, R>> = (1..=blocks).map(|block| Twists::new(block * R, 0)).collect();
+    let origin = Twists::<V::Table, R>::new(0, 0);
     for at in (job.start..job.end).step_by(V::BYTES) {
         // SAFETY: as in `gather`.
         unsafe {

@@ -2,8 +2,8 @@
 
 use core::arch::x86_64::*;
 
-use super::lanes::Lanes;
-use crate::gf8::{AFFINE, NIBBLES, Nibbles};
+use super::lanes::{Lanes, Table};
+use crate::gf8::Nibbles;
 use crate::gf16::STEP;
 
 /// Exchanges the bytes of each pair.
@@ -13,17 +13,18 @@ const LOW: i16 = 0xff;
 /// The low byte of each pair in 64 bytes, one bit a byte.
 const LOW_BITS: u64 = 0x5555_5555_5555_5555;
 
+#[inline(always)]
+fn prefetch(at: *const u8) {
+    // SAFETY: every x86-64 has the instruction, which reads nothing and never faults.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ssse3(__m128i);
 
 impl Lanes for Ssse3 {
     const BYTES: usize = 16;
     type Table = &'static Nibbles;
-
-    #[inline(always)]
-    fn table(c: u8) -> Self::Table {
-        &NIBBLES[usize::from(c)]
-    }
 
     // SAFETY: callers promise what the trait asks for.
     #[inline(always)]
@@ -44,6 +45,11 @@ impl Lanes for Ssse3 {
     unsafe fn store(self, to: *mut u8) {
         // SAFETY: as the caller promises; the instruction wants no alignment.
         unsafe { _mm_storeu_si128(to.cast(), self.0) }
+    }
+
+    #[inline(always)]
+    fn prefetch(at: *const u8) {
+        prefetch(at);
     }
 
     #[inline(always)]
@@ -70,7 +76,7 @@ impl Lanes for Ssse3 {
         unsafe {
             let swapped = Self(_mm_shuffle_epi8(self.0, _mm_loadu_si128(SWAP.as_ptr().cast())));
             let low = _mm_set1_epi16(LOW);
-            let lows = _mm_and_si128(low, swapped.mul(Self::table(STEP)).0);
+            let lows = _mm_and_si128(low, swapped.mul(Table::of(STEP)).0);
             Self(_mm_or_si128(lows, _mm_andnot_si128(low, self.add(swapped).0)))
         }
     }
@@ -106,6 +112,11 @@ macro_rules! avx2_loads_and_sums {
         }
 
         #[inline(always)]
+        fn prefetch(at: *const u8) {
+            prefetch(at);
+        }
+
+        #[inline(always)]
         fn add(self, other: Self) -> Self {
             // SAFETY: a value exists, so its instructions do.
             Self(unsafe { _mm256_xor_si256(self.0, other.0) })
@@ -118,7 +129,7 @@ macro_rules! avx2_loads_and_sums {
                 let swap = _mm256_broadcastsi128_si256(_mm_loadu_si128(SWAP.as_ptr().cast()));
                 let swapped = Self(_mm256_shuffle_epi8(self.0, swap));
                 let low = _mm256_set1_epi16(LOW);
-                Self(_mm256_blendv_epi8(self.add(swapped).0, swapped.mul(Self::table(STEP)).0, low))
+                Self(_mm256_blendv_epi8(self.add(swapped).0, swapped.mul(Table::of(STEP)).0, low))
             }
         }
     };
@@ -127,11 +138,6 @@ macro_rules! avx2_loads_and_sums {
 impl Lanes for Avx2<false> {
     type Table = &'static Nibbles;
     avx2_loads_and_sums!();
-
-    #[inline(always)]
-    fn table(c: u8) -> Self::Table {
-        &NIBBLES[usize::from(c)]
-    }
 
     #[inline(always)]
     fn mul(self, by: Self::Table) -> Self {
@@ -152,11 +158,6 @@ impl Lanes for Avx2<true> {
     avx2_loads_and_sums!();
 
     #[inline(always)]
-    fn table(c: u8) -> Self::Table {
-        AFFINE[usize::from(c)]
-    }
-
-    #[inline(always)]
     fn mul(self, by: Self::Table) -> Self {
         // SAFETY: a value exists, so its instructions do.
         Self(unsafe { _mm256_gf2p8affine_epi64_epi8::<0>(self.0, _mm256_set1_epi64x(by.cast_signed())) })
@@ -170,11 +171,6 @@ pub(crate) struct Avx512(__m512i);
 impl Lanes for Avx512 {
     const BYTES: usize = 64;
     type Table = u64;
-
-    #[inline(always)]
-    fn table(c: u8) -> Self::Table {
-        AFFINE[usize::from(c)]
-    }
 
     // SAFETY: callers promise what the trait asks for.
     #[inline(always)]
@@ -198,6 +194,11 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn prefetch(at: *const u8) {
+        prefetch(at);
+    }
+
+    #[inline(always)]
     fn add(self, other: Self) -> Self {
         // SAFETY: a value exists, so its instructions do.
         Self(unsafe { _mm512_xor_si512(self.0, other.0) })
@@ -215,7 +216,7 @@ impl Lanes for Avx512 {
         unsafe {
             let swap = _mm512_broadcast_i32x4(_mm_loadu_si128(SWAP.as_ptr().cast()));
             let swapped = Self(_mm512_shuffle_epi8(self.0, swap));
-            let lows = swapped.mul(Self::table(STEP)).0;
+            let lows = swapped.mul(Table::of(STEP)).0;
             Self(_mm512_mask_blend_epi8(LOW_BITS, self.add(swapped).0, lows))
         }
     }

@@ -213,6 +213,38 @@ fn an_object_written_in_pieces_is_read_back_from_damaged_stripes() {
     }
 }
 
+/// ERA-6: 64 MiB pass through writer and reader, stripe by stripe; nobody ever holds more than one of 640 KiB.
+#[test]
+fn an_object_that_is_nowhere_whole_is_read_back() {
+    const LEN: u64 = 64 << 20;
+    const PIECE: usize = 50_000;
+    let byte = |at: u64| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8;
+    let code = Code::new(8, 2).unwrap();
+    let mut reader = StripeReader::new(&code, 64 << 10, LEN).unwrap();
+    let mut writer = StripeWriter::new(&code, 64 << 10).unwrap();
+    let (mut stripe, mut read) = (Vec::<Vec<u8>>::new(), 0u64);
+    let mut damage_and_read = |written: cs_erasure::Stripe<'_>| {
+        stripe.clear();
+        stripe.extend(written.shards().map(<[u8]>::to_vec));
+        let lost = [written.number as usize % 10, (written.number as usize * 3 + 1) % 10];
+        lost.iter().for_each(|index| stripe[*index].fill(0xee));
+        let present: Vec<bool> = (0..10).map(|index| !lost.contains(&index)).collect();
+        let check = |bytes: &[u8]| {
+            assert!(bytes.iter().zip(read..).all(|(found, at)| *found == byte(at)), "before {read}");
+            read += bytes.len() as u64;
+        };
+        reader.read(&mut stripe, &present, check).unwrap();
+    };
+    let mut piece = vec![0; PIECE];
+    for start in (0..LEN).step_by(PIECE) {
+        let len = PIECE.min((LEN - start) as usize);
+        piece[..len].iter_mut().zip(start..).for_each(|(place, at)| *place = byte(at));
+        writer.write(&piece[..len], &mut damage_and_read);
+    }
+    assert_eq!(writer.finish(&mut damage_and_read), LEN);
+    assert_eq!((read, reader.stripes_left()), (LEN, 0));
+}
+
 #[test]
 fn a_stripe_that_has_lost_too_much_may_be_tried_again() {
     let code = Code::new(2, 1).unwrap();
