@@ -13,7 +13,8 @@ use crate::wire::MAX_MEMBERS;
 /// A map is a value: it is made from the one before and the members of the next epoch by a function that computes the
 /// same on every machine, published as bytes ([`wire`](crate::wire)), and compared with another one as a [`Plan`](crate::Plan).
 ///
-/// It holds 2 bytes a replica and 56 a member: 16,384 partitions of 3 replicas on 1,000 nodes are 154 KiB.
+/// Its table holds 2 bytes a replica, whoever the members are: 16,384 partitions of 3 replicas are 96 KiB. Beside it stands
+/// the list of members, 56 bytes each, of which 32 are their identities.
 #[derive(Clone, Eq, PartialEq)]
 pub struct PartitionMap {
     pub(crate) epoch: u64,
@@ -109,9 +110,15 @@ impl PartitionMap {
         self.slots.get(start..start + self.replicas).unwrap_or_default()
     }
 
+    /// Bytes of the table of partitions: 2 a replica, however many members there are. The rest of
+    /// [`heap_bytes`](Self::heap_bytes) is the list of members.
+    pub fn table_bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<u16>()
+    }
+
     /// Bytes on the heap: 2 a replica and 56 a member.
     pub fn heap_bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<u16>() + self.members.capacity() * size_of::<Member>()
+        self.table_bytes() + self.members.capacity() * size_of::<Member>()
     }
 
     /// Who holds a key: [`replicas`](Self::replicas) of its partition.

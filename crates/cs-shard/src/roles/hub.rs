@@ -60,6 +60,15 @@ impl Roles {
             root: others(self.root),
         };
         self.send(from, &RolesMessage::Reply(reply));
+        self.probe_back(from);
+    }
+
+    /// A hub that this one has not reached yet made itself known: only what was reached is named to leaves (SHARD-22).
+    fn probe_back(&mut self, from: NodeId) {
+        let is_new = self.hubs.find(&from).is_some_and(|known| known.rtt.is_none());
+        if self.standing.role == Role::Hub && is_new && !self.is_asked(&from) {
+            self.probe(from, self.attach_to(&from), false);
+        }
     }
 
     /// Nodes on a lower level only, so that the tree has no circles. A leaf that has no other hub finds room longer.
@@ -74,6 +83,8 @@ impl Roles {
 
     fn keep_leaf(&mut self, from: NodeId, subnet: Subnet, probe: &Probe) {
         let now = self.now;
+        let was_leaf = self.leaves.get(&from).is_some_and(|leaf| leaf.level == 0);
+        self.leaf_count = self.leaf_count + usize::from(probe.level == 0) - usize::from(was_leaf);
         let leaf = self.leaves.entry(from).or_insert(Leaf {
             attach: Attach::None,
             level: probe.level,
@@ -98,9 +109,9 @@ impl Roles {
     }
 
     pub(crate) fn forget_leaf(&mut self, id: &NodeId) {
-        if let Some(leaf) = self.leaves.remove(id)
-            && leaf.attach == Attach::Home
-        {
+        let Some(leaf) = self.leaves.remove(id) else { return };
+        self.leaf_count -= usize::from(leaf.level == 0);
+        if leaf.attach == Attach::Home {
             self.event(RolesEvent::ChildGone { id: *id });
         }
     }

@@ -24,7 +24,7 @@ pub(crate) struct Known {
     pub(crate) rtt: Option<Duration>,
     pub(crate) leaves: u16,
     pub(crate) level: u8,
-    /// When it was last asked, and answered.
+    /// When it was last asked, or first heard of; and when it answered.
     pub(crate) asked_at: Duration,
     pub(crate) heard_at: Duration,
     /// It takes nobody until then.
@@ -59,15 +59,16 @@ impl Hubs {
         self.0.get(id)?.rtt
     }
 
-    /// Remembers one that somebody named. `kept` are not forgotten for it.
-    pub(crate) fn hear_of(&mut self, hint: Hint, kept: &[NodeId]) {
+    /// Remembers one that somebody named. `kept` are not forgotten for it. Of those that were never reached the latest gives
+    /// way, so that a flood of names does not keep the others from being looked at.
+    pub(crate) fn hear_of(&mut self, hint: Hint, kept: &[NodeId], now: Duration) {
         if self.0.contains_key(&hint.id) {
             return;
         }
         let unmeasured = || self.0.iter().filter(|(id, known)| known.rtt.is_none() && !kept.contains(id));
         if unmeasured().count() >= UNMEASURED_MAX {
-            let oldest = unmeasured().max_by_key(|(_, known)| known.asked_at).map(|(id, _)| *id);
-            oldest.map(|id| self.0.remove(&id));
+            let latest = unmeasured().max_by_key(|(_, known)| known.asked_at).map(|(id, _)| *id);
+            latest.map(|id| self.0.remove(&id));
         } else if self.0.len() >= KNOWN_MAX {
             let others = self.0.iter().filter(|(id, _)| !kept.contains(id));
             let farthest = others.max_by_key(|(_, known)| known.rtt).map(|(id, _)| *id);
@@ -78,7 +79,7 @@ impl Hubs {
             rtt: None,
             leaves: 0,
             level: 1,
-            asked_at: Duration::ZERO,
+            asked_at: now,
             heard_at: Duration::ZERO,
             full_until: Duration::ZERO,
         };
@@ -98,6 +99,20 @@ impl Hubs {
         let mut rtts: Vec<Duration> = self.0.values().filter_map(|known| known.rtt).collect();
         rtts.sort_unstable();
         rtts.get(rtts.len() / 2).copied()
+    }
+
+    /// Whether all were reached.
+    pub(crate) fn are_measured(&self) -> bool {
+        self.0.values().all(|known| known.rtt.is_some())
+    }
+
+    /// One of the nearest.
+    pub(crate) fn near(&self, rng: &mut ChaCha8Rng) -> Option<NodeId> {
+        let mut near: Vec<(Duration, &NodeId)> =
+            self.0.iter().filter_map(|(id, known)| Some((known.rtt?, id))).collect();
+        near.sort_unstable();
+        near.truncate(NEAR);
+        near.get(rng.random_range(0..near.len().max(1))).map(|(_, id)| **id)
     }
 
     /// The one that was not asked for the longest time, never reached ones first.

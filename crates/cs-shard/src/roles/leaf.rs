@@ -76,7 +76,7 @@ impl Roles {
         self.attached.iter().any(|hub| hub.id == *id)
     }
 
-    fn is_asked(&self, id: &NodeId) -> bool {
+    pub(crate) fn is_asked(&self, id: &NodeId) -> bool {
         self.pending.values().any(|pending| pending.to == *id)
     }
 
@@ -226,7 +226,7 @@ impl Roles {
     pub(crate) fn hear_of(&mut self, hint: Hint) {
         if hint.id != self.me {
             let kept: Vec<NodeId> = self.attached.iter().map(|hub| hub.id).chain(self.root).collect();
-            self.hubs.hear_of(hint, &kept);
+            self.hubs.hear_of(hint, &kept, self.now);
         }
     }
 
@@ -337,19 +337,27 @@ impl Roles {
         }
     }
 
-    /// Asks the home hub for others, or measures the one that was not asked for the longest time; and goes to what is
-    /// clearly better than the worst it has.
+    /// Measures what it has heard of, one at a time, in the order of hearing. When nothing is left it asks for more: a leaf its
+    /// home, a hub by turns its lead, one of the nearest, and whoever was not asked for the longest time. Then it goes to
+    /// what is clearly better than the worst it has.
     pub(crate) fn explore(&mut self) {
         if self.standing.is_asleep {
             return;
         }
-        let unmeasured = self.hubs.iter().filter(|(_, known)| known.rtt.is_none()).count();
-        let asker = self.home.filter(|_| unmeasured == 0 && self.standing.role == Role::Leaf);
-        let stalest = self.hubs.stalest(|id| self.is_asked(id) || (asker.is_none() && self.is_attached(id)));
-        if let Some(id) = asker.or(stalest) {
+        let asks = self.hubs.are_measured();
+        let chosen = match self.standing.role {
+            _ if !asks => None,
+            Role::Leaf => self.home,
+            Role::Hub => match self.rng.random_range(0..4) {
+                0 => self.home,
+                1 | 2 => self.hubs.near(&mut self.rng),
+                _ => None,
+            },
+        };
+        let stalest = || self.hubs.stalest(|id| self.is_asked(id) || (!asks && self.is_attached(id)));
+        if let Some(id) = chosen.or_else(stalest) {
             // What is only measured is not asked for names too, unless few are known: each name costs its receiver a check.
-            let wants_hubs = asker.is_some() || self.standing.role == Role::Hub || self.hubs.len() < FEW;
-            self.probe(id, self.attach_to(&id), wants_hubs);
+            self.probe(id, self.attach_to(&id), asks || self.hubs.len() < FEW);
         }
         self.improve();
     }

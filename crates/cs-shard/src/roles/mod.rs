@@ -134,6 +134,8 @@ pub struct Roles {
     home: Option<NodeId>,
     pending: BTreeMap<u32, Pending>,
     leaves: BTreeMap<NodeId, Leaf>,
+    /// Of them, those on level 0: each probe asks for their number.
+    leaf_count: usize,
     /// As told by the last event.
     place: (u8, Option<NodeId>),
     /// Whether this hub follows nobody in its region.
@@ -145,6 +147,8 @@ pub struct Roles {
     vouch_at: Duration,
     invite_at: Duration,
     explore_at: Duration,
+    /// Until then this node is new to its place, or to its role, and looks around faster.
+    young_until: Duration,
     seek_at: Option<Duration>,
     tick_at: Duration,
     isolated_at: Duration,
@@ -155,7 +159,7 @@ pub struct Roles {
 
 /// Hubs that are remembered from commands.
 const SEEDS_MAX: usize = 16;
-/// Times a new node looks around faster.
+/// How long a new node, or a new hub, looks around faster.
 const YOUNG: Duration = Duration::from_secs(300);
 
 impl Roles {
@@ -184,6 +188,7 @@ impl Roles {
             home: None,
             pending: BTreeMap::new(),
             leaves: BTreeMap::new(),
+            leaf_count: 0,
             place: (0, None),
             is_lead: false,
             root: None,
@@ -191,6 +196,7 @@ impl Roles {
             vouch_at: Duration::ZERO,
             invite_at: config.settle_interval.mul_f64(rng.random_range(0.01..1.0)),
             explore_at: tick_at / 8,
+            young_until: YOUNG,
             seek_at: None,
             tick_at,
             isolated_at: Duration::ZERO,
@@ -279,8 +285,7 @@ impl Roles {
         }
         if self.explore_at <= self.now {
             self.explore();
-            // A hub that has none yet and a node that is new to the place look around faster.
-            let span = self.config.explore_interval / if self.now < YOUNG { 12 } else { self.pace() };
+            let span = self.config.explore_interval / self.pace();
             self.explore_at = self.now + span.mul_f64(self.rng.random_range(0.8..1.2));
         }
         if self.tick_at <= self.now {
@@ -331,7 +336,7 @@ impl Roles {
     /// Leaves attached to this hub.
     #[must_use]
     pub fn leaves(&self) -> usize {
-        self.leaves.values().filter(|leaf| leaf.level == 0).count()
+        self.leaf_count
     }
 
     /// How fit this node is to be a hub, 0 to 1,000.
@@ -350,9 +355,14 @@ impl Roles {
         self.now = self.now.max(now.saturating_sub(self.epoch));
     }
 
-    /// Hubs look around eight times as often as leaves: they are who leaves hear of others from.
+    /// Hubs look around eight times as often as leaves: they are who leaves hear of others from. Who is new does so
+    /// twelve times as often.
     fn pace(&self) -> u32 {
-        if self.standing.role == Role::Hub { 8 } else { 1 }
+        match self.standing.role {
+            _ if self.now < self.young_until => 12,
+            Role::Hub => 8,
+            Role::Leaf => 1,
+        }
     }
 
     fn tick(&mut self) {

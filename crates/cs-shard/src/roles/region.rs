@@ -104,6 +104,10 @@ impl Roles {
         }
     }
 
+    fn is_lower_root(&self, id: &NodeId) -> bool {
+        *id < self.root.unwrap_or(self.me)
+    }
+
     /// By distance.
     fn leads_within(&self, radius: Duration) -> Vec<(Duration, NodeId)> {
         let near = self.hubs.iter().filter(|(_, known)| self.is_fresh_lead(known));
@@ -117,7 +121,8 @@ impl Roles {
         known.level >= LEAD && known.rtt.is_some() && known.heard_at + FRESH > self.now
     }
 
-    /// The parent of a hub answered. Who accepts is followed; leads and roots that are named are remembered.
+    /// A hub answered another one. Who accepts is followed; leads and roots that are named are remembered, and a lead looks at
+    /// once at one that may be a lower root than its own. A hub passes on which root its lead told it of.
     pub(crate) fn hear_of_region(&mut self, from: NodeId, reply: &Reply) {
         if self.standing.role == Role::Leaf {
             return;
@@ -130,8 +135,18 @@ impl Roles {
         if self.home.is_none() {
             self.attached.retain(|hub| hub.id != from);
         }
+        if self.is_lead {
+            if reply.level >= LEAD && self.is_lower_root(&from) {
+                self.choose_root();
+            }
+        } else if self.home == Some(from) {
+            self.root = if reply.level == ROOT { Some(from) } else { reply.root.or(self.root) };
+        }
         for id in [reply.lead, reply.root].into_iter().flatten() {
             self.hear_of(Hint { id, zone: Zone(0) });
+            if self.is_lead && self.is_lower_root(&id) && !self.is_asked(&id) {
+                self.probe(id, self.attach_to(&id), false);
+            }
         }
     }
 }

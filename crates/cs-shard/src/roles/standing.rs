@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::message::{Attach, RolesFault, RolesMessage};
 use super::score::Facts;
-use super::{Role, Roles, RolesEvent};
+use super::{Role, Roles, RolesEvent, YOUNG};
 use crate::member::Subnet;
 
 /// Subnets that must have reached this node unasked before it can be a hub.
@@ -153,6 +153,7 @@ impl Roles {
         // They see the new level, and name this hub to others as soon as they have reached it themselves.
         hubs.into_iter().for_each(|id| self.probe(id, Attach::None, true));
         self.explore_at = self.now + self.config.probe_limit;
+        self.young_until = self.now + YOUNG;
         self.invite_at = self.now + self.config.settle_interval;
         self.tell_place();
     }

@@ -32,6 +32,44 @@ fn some_hundred_nodes_keep_their_hubs_and_survive_the_death_of_half_of_them() {
     assert_eq!(none, 0);
 }
 
+/// SHARD-22: a hub measures at once whoever makes itself known as a hub, and only then names it.
+#[test]
+fn a_hub_that_probes_another_is_probed_back_and_named() {
+    let mut few = Few::new(1, |_| ());
+    few.pass(MINUTE);
+    let probe = |nonce, level, wants_hubs| {
+        let zone = Zone(9);
+        let (attach, is_stranded, is_eligible) = (Attach::None, false, false);
+        RolesMessage::Probe(Probe { nonce, attach, level, is_stranded, wants_hubs, is_eligible, zone })
+    };
+    let said = |few: &mut Few, from: usize, message: RolesMessage| {
+        few.hand(0, from, &message).unwrap();
+        let outputs = std::iter::from_fn(|| few.nodes[0].poll_output());
+        let sent = outputs.filter_map(|output| match output {
+            RolesOutput::Send { to, bytes } => Some((to, RolesMessage::from_bytes(&bytes).unwrap())),
+            RolesOutput::Event(_) => None,
+        });
+        sent.collect::<Vec<_>>()
+    };
+    let names = |sent: &[(cs_identity::NodeId, RolesMessage)]| match &sent[0].1 {
+        RolesMessage::Reply(reply) => reply.hubs.iter().map(|hint| hint.id).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(said(&mut few, 3, probe(1, 0, true)).len(), 1, "a leaf is not probed back");
+    let sent = said(&mut few, 5, probe(2, 1, false));
+    let [(_, RolesMessage::Reply(_)), (to, RolesMessage::Probe(back))] = &sent[..] else {
+        panic!("{sent:?}")
+    };
+    assert_eq!(*to, id(5));
+    assert_eq!(said(&mut few, 5, probe(3, 1, false)).len(), 1, "once is enough");
+    assert_eq!(names(&said(&mut few, 3, probe(4, 0, true))), []);
+    let hubs = Vec::new();
+    let (nonce, zone, lead, root) = (back.nonce, Zone(9), None, None);
+    let reply = Reply { nonce, level: 1, is_accepted: false, leaves: 0, zone, hubs, lead, root };
+    said(&mut few, 5, RolesMessage::Reply(reply));
+    assert_eq!(names(&said(&mut few, 3, probe(5, 0, true))), [id(5)]);
+}
+
 /// What the machines below are: hub 0, and leaves.
 struct Few {
     nodes: Vec<Roles>,

@@ -17,50 +17,63 @@ use rand_chacha::ChaCha8Rng;
 /// What happens when; of the same time, what was said first.
 #[derive(Debug)]
 pub(crate) struct Agenda<T> {
-    queue: BinaryHeap<Reverse<(Duration, u64, Entry<T>)>>,
+    /// Nanoseconds, the order of saying, and the place of what happens: small, since a queue is sorted by moving it around.
+    queue: BinaryHeap<Reverse<(u64, u64, u32)>>,
+    what: Vec<Option<T>>,
+    free: Vec<u32>,
     last: u64,
-}
-
-#[derive(Debug)]
-struct Entry<T>(T);
-
-impl<T> PartialEq for Entry<T> {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-impl<T> Eq for Entry<T> {}
-impl<T> PartialOrd for Entry<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl<T> Ord for Entry<T> {
-    fn cmp(&self, _: &Self) -> std::cmp::Ordering {
-        std::cmp::Ordering::Equal
-    }
 }
 
 impl<T> Default for Agenda<T> {
     fn default() -> Self {
-        Self { queue: BinaryHeap::new(), last: 0 }
+        Self { queue: BinaryHeap::new(), what: Vec::new(), free: Vec::new(), last: 0 }
     }
 }
 
 impl<T> Agenda<T> {
     pub(crate) fn push(&mut self, at: Duration, what: T) {
         self.last += 1;
-        self.queue.push(Reverse((at, self.last, Entry(what))));
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.what.push(None);
+            self.what.len() as u32 - 1
+        });
+        self.what[place as usize] = Some(what);
+        self.queue.push(Reverse((at.as_nanos() as u64, self.last, place)));
     }
 
     /// What is next, if it is not after `end`.
     pub(crate) fn pop(&mut self, end: Duration) -> Option<(Duration, T)> {
         let Reverse((at, ..)) = self.queue.peek()?;
-        if *at > end {
+        if u128::from(*at) > end.as_nanos() {
             return None;
         }
-        self.queue.pop().map(|Reverse((at, _, Entry(what)))| (at, what))
+        let Reverse((at, _, place)) = self.queue.pop()?;
+        self.free.push(place);
+        self.what[place as usize].take().map(|what| (Duration::from_nanos(at), what))
     }
+}
+
+/// Which number an identity has: by its first bytes, which are enough to tell a few ten thousand keys apart.
+#[derive(Debug)]
+pub(crate) struct Numbers(Vec<(u64, u32)>);
+
+impl Numbers {
+    pub(crate) fn new(ids: &[NodeId]) -> Self {
+        let mut numbers: Vec<(u64, u32)> =
+            ids.iter().enumerate().map(|(number, id)| (head(id), number as u32)).collect();
+        numbers.sort_unstable();
+        assert!(numbers.is_sorted_by(|one, next| one.0 < next.0), "two identities begin alike");
+        Self(numbers)
+    }
+
+    pub(crate) fn of(&self, id: &NodeId) -> u32 {
+        let at = self.0.partition_point(|(other, _)| *other < head(id));
+        self.0[at].1
+    }
+}
+
+fn head(id: &NodeId) -> u64 {
+    id.as_bytes().iter().take(8).fold(0, |head, byte| head << 8 | u64::from(*byte))
 }
 
 /// The identity of a number.

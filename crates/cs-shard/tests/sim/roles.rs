@@ -1,6 +1,5 @@
 //! Nodes in cities with access networks, routers and sessions, that sort out among themselves who serves whom.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cs_identity::NodeId;
@@ -8,7 +7,7 @@ use cs_shard::{Facts, Role, Roles, RolesConfig, RolesEvent, RolesInput, RolesOut
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Agenda, exponential, id, normal, percentile, seed};
+use super::{Agenda, Numbers, exponential, id, normal, percentile, seed};
 
 const CITIES: usize = 14;
 /// Zones of a city: providers.
@@ -39,8 +38,8 @@ struct Node {
     access: f64,
     zone: Zone,
     subnet: Subnet,
-    /// Behind a router: whom it has sent to, and nobody else gets through.
-    opened: Option<BTreeSet<u32>>,
+    /// Behind a router: whom it has sent to, ascending, and nobody else gets through.
+    opened: Option<Vec<u32>>,
     facts: Facts,
     booted_at: Duration,
     due_at: Option<Duration>,
@@ -74,7 +73,7 @@ pub(crate) struct Seen {
 pub(crate) struct World {
     nodes: Vec<Node>,
     ids: Vec<NodeId>,
-    numbers: BTreeMap<NodeId, u32>,
+    numbers: Numbers,
     agenda: Agenda<Happening>,
     pub(crate) now: Duration,
     rng: ChaCha8Rng,
@@ -84,6 +83,8 @@ pub(crate) struct World {
     sent: u64,
     isolated: u64,
     stranded_s: Vec<f64>,
+    /// A planted fault: no timer of any node runs.
+    pub(crate) is_deaf: bool,
 }
 
 impl World {
@@ -94,7 +95,7 @@ impl World {
             (0..CITIES).map(|_| (rng.random_range(0.0..100.0), rng.random_range(0.0..50.0))).collect();
         let nodes = (0..count).map(|number| node(number, &cities, &mut rng)).collect();
         let ids: Vec<NodeId> = (0..count).map(id).collect();
-        let numbers = ids.iter().enumerate().map(|(number, id)| (*id, number as u32)).collect();
+        let numbers = Numbers::new(&ids);
         let now = Duration::from_secs(1000);
         let mut world = Self {
             nodes,
@@ -108,6 +109,7 @@ impl World {
             sent: 0,
             isolated: 0,
             stranded_s: Vec::new(),
+            is_deaf: false,
         };
         for node in 0..count as u32 {
             // Hubs at once, all others within ten minutes.
@@ -163,7 +165,7 @@ impl World {
     fn kill(&mut self, number: u32) {
         let node = &mut self.nodes[number as usize];
         (node.roles, node.stranded_at) = (None, None);
-        node.opened.iter_mut().for_each(BTreeSet::clear);
+        node.opened.iter_mut().for_each(Vec::clear);
     }
 
     /// Half of all hubs are gone at once, without a word; returns how many.
@@ -187,7 +189,7 @@ impl World {
     }
 
     fn is_hub(&self, id: &NodeId) -> bool {
-        self.roles(self.numbers[id]).is_some_and(|roles| roles.role() == Role::Hub)
+        self.roles(self.numbers.of(id)).is_some_and(|roles| roles.role() == Role::Hub)
     }
 
     /// Leaves that have been up for a minute, by how many living hubs each is attached to.
@@ -216,6 +218,7 @@ impl World {
         while let Some((at, what)) = self.agenda.pop(end) {
             self.now = at;
             match what {
+                Happening::Due(_) if self.is_deaf => {}
                 Happening::Due(number) => self.due(number),
                 Happening::Arrive { from, to, bytes } => self.arrive(from, to, &bytes),
                 Happening::Leave(number, session) => {
@@ -261,7 +264,7 @@ impl World {
     fn arrive(&mut self, from: u32, to: u32, bytes: &[u8]) {
         let (peer, subnet) = (self.ids[from as usize], self.nodes[from as usize].subnet);
         let node = &mut self.nodes[to as usize];
-        if node.opened.as_ref().is_some_and(|opened| !opened.contains(&from)) {
+        if node.opened.as_ref().is_some_and(|opened| opened.binary_search(&from).is_err()) {
             return;
         }
         let Some(roles) = &mut node.roles else { return };
@@ -294,9 +297,11 @@ impl World {
 
     fn carry(&mut self, from: u32, to: NodeId, bytes: Vec<u8>) {
         self.sent += 1;
-        let to = self.numbers[&to];
-        if let Some(opened) = &mut self.nodes[from as usize].opened {
-            opened.insert(to);
+        let to = self.numbers.of(&to);
+        if let Some(opened) = &mut self.nodes[from as usize].opened
+            && let Err(at) = opened.binary_search(&to)
+        {
+            opened.insert(at, to);
         }
         if !self.rng.random_ratio(LOST, 1000) {
             let way = self.rtt_ms(from, to) / 2.0 * self.rng.random_range(1.0..1.1);
@@ -379,7 +384,7 @@ impl World {
             let home = self.roles(number).filter(|roles| roles.role() == Role::Leaf).and_then(Roles::home);
             let Some(home) = home.filter(|home| self.is_hub(home)) else { continue };
             let nearest = hubs.iter().map(|hub| self.rtt_ms(number, *hub)).fold(f64::MAX, f64::min);
-            let own = self.rtt_ms(number, self.numbers[&home]);
+            let own = self.rtt_ms(number, self.numbers.of(&home));
             ratios.push(own / nearest);
             excesses.push(own - nearest);
         }
@@ -405,7 +410,7 @@ fn node(number: usize, cities: &[(f64, f64)], rng: &mut ChaCha8Rng) -> Node {
         access: rng.random_range(0.5..4.0),
         zone: Zone(city as u64 * PROVIDERS + rng.random_range(0..PROVIDERS)),
         subnet: Subnet(number as u64 / 2),
-        opened: (!is_open).then(BTreeSet::new),
+        opened: (!is_open).then(Vec::new),
         facts,
         booted_at: Duration::ZERO,
         due_at: None,
