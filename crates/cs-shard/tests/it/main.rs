@@ -9,6 +9,7 @@ mod sim;
 mod stories;
 mod summaries;
 mod trees;
+mod twins;
 mod vectors;
 
 use std::collections::BTreeSet;
@@ -20,7 +21,7 @@ use cs_shard::{Member, PartitionMap, Subnet, Weight, Zone};
 /// The `number`-th of a fixed row of identities.
 fn id(number: usize) -> NodeId {
     static IDS: OnceLock<Vec<NodeId>> = OnceLock::new();
-    let ids = IDS.get_or_init(|| (0..1200u16).map(|i| SecretKey::from_bytes(seed(i)).node_id()).collect());
+    let ids = IDS.get_or_init(|| (0..13_000u16).map(|i| SecretKey::from_bytes(seed(i)).node_id()).collect());
     ids[number]
 }
 
@@ -61,9 +62,10 @@ fn imbalance(map: &PartitionMap, most: f64, least: f64) -> Option<(u32, f64)> {
 /// be given something else, which those partitions that are short of a replica cannot be, since they have its zone.
 fn least_movement(before: &PartitionMap, after: &PartitionMap) -> f64 {
     let had = before.loads();
-    let fair = |id| had.iter().find(|load| load.id == id).map_or(0.0, |load| load.fair);
+    let fair = |id: NodeId| had.binary_search_by_key(&id, |load| load.id).map_or(0.0, |at| had[at].fair);
     let grown: f64 = after.loads().iter().map(|load| (load.fair - fair(load.id)).max(0.0)).sum();
-    let zone = |id: NodeId| after.members().iter().find(|member| member.id == id).map(|member| member.zone);
+    let now = after.members();
+    let zone = |id: NodeId| now.binary_search_by_key(&id, |member| member.id).map(|at| now[at].zone).ok();
     let (mut lost, mut conflicts) = (0, 0);
     for partition in 0..after.config().partitions {
         let alive: Vec<Zone> = before.replicas(partition).filter_map(|member| zone(member.id)).collect();
