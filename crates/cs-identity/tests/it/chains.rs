@@ -84,6 +84,20 @@ fn a_chain_with_any_bit_flipped_is_refused() {
     assert_eq!(Chain::from_bytes(&longer, None), Err(ChainFault::Malformed(DecodeError::TrailingBytes)));
 }
 
+/// ID-28: what can be left out must be: the same chain, with its parent by number where it is the link before, is refused.
+#[test]
+fn a_chain_has_no_second_encoding() {
+    let (world, _) = world(2);
+    let genesis = &world.statements[0];
+    let second = bytes_of(&chain_of(&world, 1), false).len();
+    let mut bytes = bytes_of(&chain_of(&world, 2), false);
+    assert_eq!(bytes[second] & 3, 1, "the link before");
+    bytes[second] += 1;
+    bytes.insert(second + 1, 1);
+    let refused = Chain::from_bytes(&bytes, Some(genesis));
+    assert_eq!(refused, Err(ChainFault::Malformed(DecodeError::NotCanonical)));
+}
+
 /// ID-29: shown to who asked, by who holds it, for this question.
 #[test]
 fn a_chain_is_worth_nothing_without_its_key() {

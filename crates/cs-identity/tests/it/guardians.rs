@@ -1,7 +1,8 @@
 //! Recovery of a space by its guardians (rule ID-32).
 
 use cs_identity::control::{
-    Action, Chain, Draft, InsertError, MAX_GUARDIANS, Statement, StatementFault, Verdict,
+    Action, Chain, ChainFault, CredentialFault, Draft, InsertError, MAX_GUARDIANS, Statement, StatementFault,
+    Verdict,
 };
 use cs_identity::wire::{self, DecodeError};
 use cs_identity::{OpId, Rights, Signable, Signature};
@@ -144,6 +145,19 @@ fn strangers_are_not_shown_recoveries() {
     assert_eq!(shown.iter().map(|statement| statement.id()).collect::<Vec<_>>(), [world.genesis(), a]);
     let recovery = world.statements.last().cloned().unwrap();
     assert!(Chain::new(shown.into_iter().chain([recovery]).collect()).is_err());
+}
+
+/// ID-28, ID-32: not even one that the root itself published, since nobody could check who co-signed it.
+#[test]
+fn a_recovery_by_the_root_is_no_link_of_a_chain() {
+    let mut world = World::new(3);
+    let named = world.say(0, 3000, guardians(&world, 2, &[0, 1])).unwrap();
+    let heir = world.id(2);
+    world.publish(0, world.recovery(0, named, &[1], heir)).unwrap();
+    assert_eq!(world.devices[0].graph.rights(&heir, &path(&[]), 5000), Rights::ALL);
+    assert_eq!(world.devices[0].graph.credentials(&heir).len(), 1, "the genesis");
+    let forged = vec![world.statements[0].clone(), world.statements.last().cloned().unwrap()];
+    assert_eq!(Chain::new(forged), Err(ChainFault::Broken(CredentialFault::NotAGrant)));
 }
 
 /// ID-11: at least one guardian, a threshold among them, no more than there may be; ascending.

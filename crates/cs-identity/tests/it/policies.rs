@@ -1,7 +1,9 @@
 //! Policies: who may grant where, and how parts of a space complete each other.
 
 use cs_identity::Rights;
-use cs_identity::control::{Action, Grantors, InsertError, Policy, Redundancy, StatementFault};
+use cs_identity::control::{
+    Action, Grantors, InsertError, MAX_POLICIES_OF_A_PREFIX, Policy, Redundancy, StatementFault,
+};
 use cs_identity::wire::{self, DecodeError};
 
 use crate::world::{World, path};
@@ -42,6 +44,19 @@ fn a_policy_says_who_may_grant_below_its_prefix() {
         assert_eq!(device.graph.policy_at(&path(&[1, 2, 9])).grantors, Some(Grantors::Managers));
         assert_eq!(device.graph.policy_at(&path(&[2])), Policy::default());
     }
+}
+
+/// ID-30: policies of one prefix are limited, since every grant below is judged by them.
+#[test]
+fn a_prefix_has_a_limited_number_of_policies() {
+    let mut world = World::new(1);
+    let policy = |at: &[u8]| Action::Policy { prefix: path(at), body: vec![1, 0] };
+    for _ in 0..MAX_POLICIES_OF_A_PREFIX {
+        world.say(0, 3000, policy(&[1])).unwrap();
+    }
+    let refused = world.say(0, 3000, policy(&[1]));
+    assert_eq!(refused, Err(InsertError::Fault(StatementFault::TooManyPolicies)));
+    assert!(world.say(0, 3000, policy(&[1, 2])).is_ok());
 }
 
 /// ID-30: the deeper part decides, but for who may grant; what is not set comes from around; later fields are kept.

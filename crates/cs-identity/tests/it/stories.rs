@@ -402,6 +402,48 @@ fn strangers_and_the_unentitled_are_refused() {
     assert_eq!(graph.insert(other.statements[0].clone()), Err(StatementFault::WrongSpace.into()));
 }
 
+/// ID-12: a mark is a statement of that author, by its number, that who cuts had seen.
+#[test]
+fn a_frontier_marks_only_what_its_author_had_seen_of_whom_it_names() {
+    let (mut world, _, second) = chain_of_two();
+    let late = world.say(1, 3000, Action::Extension { kind: 128, body: vec![] }).unwrap();
+    world.sync(1, 0);
+    let cut = |author, seq, id| {
+        let control = Some(Mark { seq, id });
+        let frontier = vec![(author, Frontier { control, data: DataFrontier::ClaimedBefore(0) })];
+        Action::Cut { grant: second, frontier, cascade: false }
+    };
+    let (one, two) = (world.id(1), world.id(2));
+    assert_eq!(fault(world.say(0, 6000, cut(one, 1, second))), StatementFault::BadFrontier, "another number");
+    assert_eq!(fault(world.say(0, 6000, cut(two, 0, second))), StatementFault::BadFrontier, "another's");
+    let mut blind = world.devices[0].graph.next_draft(world.id(0), cut(one, 1, late), 6000);
+    blind.heads = vec![second];
+    assert_eq!(
+        fault(world.publish(0, blind)),
+        StatementFault::BadFrontier,
+        "known here, and not in its past"
+    );
+    assert!(world.say(0, 6000, cut(one, 1, late)).is_ok());
+}
+
+/// ID-16: who may not write at the path endorses in vain, whatever it may elsewhere.
+#[test]
+fn an_endorsement_counts_only_from_who_may_write_there() {
+    let (mut world, _, second) = chain_of_two();
+    let elsewhere = world.grant(0, None, 3, &[9], Rights::WRITE, 0).unwrap();
+    let op = world.write(2, second, 0, &[1, 2], 3000);
+    world.say(0, 4000, Action::Cut { grant: second, frontier: vec![], cascade: false }).unwrap();
+    world.sync_all();
+    let endorse = || Action::Endorse { operation: op.id };
+    assert!(world.devices[3].graph.get(&elsewhere).is_some());
+    world.say(3, 5000, endorse()).unwrap();
+    world.sync_all();
+    assert_eq!(verdict(&world, 0, &op), REVOKED);
+    world.say(1, 5000, endorse()).unwrap();
+    world.sync_all();
+    assert_eq!(verdict(&world, 0, &op), Verdict::Valid);
+}
+
 /// ID-10: one log per author, numbered without gaps, whose clock does not go back.
 #[test]
 fn a_statement_out_of_its_authors_order_is_refused() {

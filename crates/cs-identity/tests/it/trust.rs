@@ -57,6 +57,18 @@ fn trust_flows_from_the_roots_along_attestations_and_from_nowhere_else() {
     assert_eq!(trusted(&mut web), [0, 1, 2, 3, 4]);
 }
 
+/// ID-24: the word of a blocked key, and anybody's for it, counts no more when it comes after the block.
+#[test]
+fn what_comes_after_a_block_counts_for_nothing_either() {
+    let mut web = web(Policy::flow(), &[(0, 1)]);
+    web.set_blocked(id(2), true);
+    for (issuer, subject) in [(0, 2), (1, 2), (2, 3)] {
+        web.insert(attest(issuer, subject, Level::Full)).unwrap();
+    }
+    assert_eq!(trusted(&mut web), [0, 1]);
+    assert!(!web.is_trusted(&id(2)) && !web.is_trusted(&id(3)));
+}
+
 /// ID-23, ID-24: withdrawn, over, not begun, of an unknown kind: none counts.
 #[test]
 fn an_attestation_counts_until_it_ends_or_is_withdrawn() {
