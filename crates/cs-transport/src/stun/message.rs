@@ -2,6 +2,7 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
+use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use super::attribute::{Attribute, AttributeKind};
@@ -13,9 +14,12 @@ pub const HEADER: usize = 20;
 pub const MAX_ATTRIBUTES: usize = 32;
 
 pub(crate) const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
-/// Bytes of a message-integrity attribute with its header, and of a fingerprint.
+/// Bytes of a message-integrity attribute with its header, of the one by SHA-256, and of a fingerprint.
 const INTEGRITY: usize = 24;
+const INTEGRITY_SHA256: usize = 36;
 const FINGERPRINT: usize = 8;
+/// The longest value that [`Builder::attribute`] takes: a datagram's, and room for the attributes beside it.
+const MAX_VALUE: usize = 65_000;
 const FINGERPRINT_MASK: u32 = 0x5354_554e;
 
 /// Request, indication, or one of the two answers.
@@ -39,6 +43,18 @@ pub struct Method(pub u16);
 impl Method {
     /// "From which address do you see me?"
     pub const BINDING: Self = Self(1);
+    /// "Give me an address on you" (RFC 8656 section 7).
+    pub const ALLOCATE: Self = Self(3);
+    /// "Let it live on", or end.
+    pub const REFRESH: Self = Self(4);
+    /// An indication: "Send this to that peer".
+    pub const SEND: Self = Self(6);
+    /// An indication: "That peer sent this".
+    pub const DATA: Self = Self(7);
+    /// "Let these peers send to me".
+    pub const CREATE_PERMISSION: Self = Self(8);
+    /// "This number shall stand for that peer".
+    pub const CHANNEL_BIND: Self = Self(9);
 }
 
 /// A message whose attributes were walked once, so that reading them cannot fail.
@@ -95,10 +111,20 @@ impl<'a> Message<'a> {
         self.transaction
     }
 
-    /// The attributes in order.
+    /// The attributes in order. Of those behind an integrity check only what secures the message is there, since nothing
+    /// protects the others (sections 14.5 and 14.6).
     pub fn attributes(&self) -> impl Iterator<Item = Attribute<'a>> + use<'a> {
         let mut attributes = Attributes { message: self.bytes, offset: HEADER };
-        core::iter::from_fn(move || attributes.read().ok().flatten())
+        let mut allowed: fn(AttributeKind) -> bool = |_| true;
+        core::iter::from_fn(move || attributes.read().ok().flatten()).filter(move |attribute| {
+            let counts = allowed(attribute.kind);
+            match attribute.kind {
+                AttributeKind::MESSAGE_INTEGRITY if counts => allowed = after_sha1,
+                AttributeKind::MESSAGE_INTEGRITY_SHA256 if counts => allowed = after_sha256,
+                _ => {}
+            }
+            counts
+        })
     }
 
     /// The first attribute of a kind: a later one is ignored (section 14).
@@ -124,12 +150,28 @@ impl<'a> Message<'a> {
         Some(bool::from(integrity(key, &covered).as_slice().ct_eq(attribute.value)))
     }
 
+    /// As [`Self::integrity`], by HMAC-SHA256 (section 14.6). A tag that was shortened is refused.
+    #[must_use]
+    pub fn integrity_sha256(&self, key: &[u8]) -> Option<bool> {
+        let attribute = self.attribute(AttributeKind::MESSAGE_INTEGRITY_SHA256)?;
+        let covered = self.covered(attribute.offset, INTEGRITY_SHA256)?;
+        Some(bool::from(integrity_sha256(key, &covered).as_slice().ct_eq(attribute.value)))
+    }
+
     /// What comes before an attribute, with the length that the message had when it ended there.
     fn covered(&self, offset: usize, attribute: usize) -> Option<Vec<u8>> {
         let mut covered = self.bytes.get(..offset)?.to_vec();
         set_length(&mut covered, attribute);
         Some(covered)
     }
+}
+
+fn after_sha1(kind: AttributeKind) -> bool {
+    kind == AttributeKind::MESSAGE_INTEGRITY_SHA256 || after_sha256(kind)
+}
+
+fn after_sha256(kind: AttributeKind) -> bool {
+    kind == AttributeKind::FINGERPRINT
 }
 
 struct Attributes<'a> {
@@ -171,10 +213,10 @@ impl Builder {
         Self { bytes }
     }
 
-    /// Appends an attribute, padded with zeros. Values above 1,000 bytes are cut: no message of STUN holds them.
+    /// Appends an attribute, padded with zeros. Values above 65,000 bytes are cut: no message of STUN holds them.
     #[must_use]
     pub fn attribute(mut self, kind: AttributeKind, value: &[u8]) -> Self {
-        let value = value.get(..1000).unwrap_or(value);
+        let value = value.get(..MAX_VALUE).unwrap_or(value);
         let length = u16::try_from(value.len()).unwrap_or(0);
         self.bytes.extend_from_slice(&kind.0.to_be_bytes());
         self.bytes.extend_from_slice(&length.to_be_bytes());
@@ -189,6 +231,14 @@ impl Builder {
         set_length(&mut self.bytes, INTEGRITY);
         let mac = integrity(key, &self.bytes);
         self.attribute(AttributeKind::MESSAGE_INTEGRITY, &mac)
+    }
+
+    /// Appends a message integrity by HMAC-SHA256 under `key`.
+    #[must_use]
+    pub fn integrity_sha256(mut self, key: &[u8]) -> Self {
+        set_length(&mut self.bytes, INTEGRITY_SHA256);
+        let mac = integrity_sha256(key, &self.bytes);
+        self.attribute(AttributeKind::MESSAGE_INTEGRITY_SHA256, &mac)
     }
 
     /// Appends a fingerprint: nothing may follow.
@@ -217,6 +267,12 @@ fn set_length(message: &mut [u8], more: usize) {
 
 fn integrity(key: &[u8], covered: &[u8]) -> [u8; 20] {
     let mut mac = <Hmac<Sha1> as KeyInit>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(covered);
+    mac.finalize().into_bytes().into()
+}
+
+fn integrity_sha256(key: &[u8], covered: &[u8]) -> [u8; 32] {
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.update(covered);
     mac.finalize().into_bytes().into()
 }
