@@ -10,6 +10,7 @@ pub mod punch;
 pub mod quic;
 pub mod rpc;
 pub mod stun;
+pub mod turn;
 pub mod wire;
 
 pub use arbiter::{Arbiter, Verdict};
