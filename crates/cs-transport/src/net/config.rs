@@ -7,6 +7,8 @@ use std::io;
 use cs_identity::SecretKey;
 use thiserror::Error;
 
+use super::relay::RelayConfig;
+
 /// Settings of an [`Endpoint`](super::Endpoint).
 #[derive(Debug)]
 pub struct EndpointConfig {
@@ -31,6 +33,8 @@ pub struct EndpointConfig {
     pub connections: usize,
     /// Sealed requests and STUN requests served per second and source. Default 200 (bursts of twice that).
     pub requests_per_second: u32,
+    /// Relays for others, as this says. Default: does not.
+    pub relay: Option<RelayConfig>,
 }
 
 impl EndpointConfig {
@@ -47,6 +51,7 @@ impl EndpointConfig {
             unvalidated_handshakes: 64,
             connections: 16_384,
             requests_per_second: 200,
+            relay: None,
         }
     }
 }

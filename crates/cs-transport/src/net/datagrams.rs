@@ -11,7 +11,7 @@ use super::event::{Event, RpcToken};
 use super::rpc::unix_ms;
 use super::socket::Side;
 use crate::rpc::{RateLimiter, ReplayFault, ReplayWindow, open_request};
-use crate::stun::{Class, Message, answer_binding};
+use crate::stun::{Class, Message, Method, answer_binding};
 use crate::wire::{Answer, Datagram};
 
 /// How far the clock of who asks may be off, either way.
@@ -50,6 +50,7 @@ impl Service {
                 }
             }
             Datagram::Stun => self.handle_stun(&side),
+            Datagram::Channel => self.relay(&side),
             Datagram::Quic | Datagram::Unknown => self.shared.tally.garbage.add(),
         }
     }
@@ -61,17 +62,37 @@ impl Service {
         if self.shared.attempts.deliver(side.from, &message, &side.bytes) {
             return;
         }
-        if message.class() != Class::Request {
+        if message.class() == Class::Indication {
+            self.relay(side);
+        } else if message.class() != Class::Request {
             if !self.shared.bindings.answer(side.from, &message) {
                 tally.stray_answers.add();
             }
         } else if !self.limiter.admit(self.started.elapsed(), side.from) {
             tally.rate_limited.add();
+        } else if message.method() != Method::BINDING {
+            self.relay(side);
+        } else if self
+            .shared
+            .relay
+            .as_ref()
+            .is_some_and(|relay| relay.handle_binding(&message, side.from, side.to))
+        {
+            tally.stun_served.add();
         } else if let Some(answer) = answer_binding(&message, side.from) {
             tally.stun_served.add();
-            self.shared.datagrams.send(side.from, answer);
+            let source = Some(side.to.ip()).filter(|ip| !ip.is_unspecified());
+            self.shared.datagrams.send_from(source, side.from, answer);
         } else {
             tally.garbage.add();
+        }
+    }
+
+    /// What only a relay understands.
+    fn relay(&self, side: &Side) {
+        match &self.shared.relay {
+            Some(relay) if relay.serves_udp() => relay.handle_datagram(side.to, side.from, &side.bytes),
+            _ => self.shared.tally.garbage.add(),
         }
     }
 

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::addresses::{canonical, reachable};
 use super::change;
+use super::cids::ConnectionIds;
 use super::config::{BindError, EndpointConfig};
 use super::connection;
 use super::counters::{Counters, Tally};
@@ -23,6 +24,7 @@ use super::lanes::BULK_STREAMS;
 use super::peers::Peers;
 use super::punching::Attempts;
 use super::reach::Reach;
+use super::relay::RelayService;
 use super::report::{NatReport, PathReport, Relay, Tried, Via};
 use super::routes::Routes;
 use super::rpc::{self, Calls, RpcError};
@@ -30,6 +32,7 @@ use super::signal::Signals;
 use super::socket::{DatagramSender, SharedSocket};
 use super::stun::{self, Bindings};
 use crate::quic::{ClientCrypto, Entropy, QUIC_VERSION, ResetKey, ServerCrypto, TokenKey};
+use crate::turn::server::ServerCounters as RelayCounters;
 use crate::wire::{Answer, Lane, MAX_MESSAGE};
 
 /// Bytes in flight on one stream; see `BULK_STREAMS`.
@@ -76,6 +79,7 @@ pub(crate) struct Shared {
     pub(crate) tally: Arc<Tally>,
     pub(crate) calls: Calls,
     pub(crate) bindings: Bindings,
+    pub(crate) relay: Option<Arc<RelayService>>,
     pub(crate) dial_timeout: Duration,
     pub(crate) reach: Reach,
     pub(crate) routes: Arc<Routes>,
@@ -127,10 +131,16 @@ impl Endpoint {
         let server = server(&secret, incarnation, &source, &transport)?;
         let mut endpoint = noq::EndpointConfig::new(Arc::new(ResetKey::new(entropy()?)));
         endpoint.supported_versions(vec![QUIC_VERSION]).grease_quic_bit(false);
+        endpoint.cid_generator(Arc::new(|| Box::new(ConnectionIds::new())));
         let runtime = Arc::new(TokioRuntime);
         let quic = noq::Endpoint::new_with_abstract_socket(endpoint, Some(server), Box::new(socket), runtime);
         let quic = quic.map_err(|source| BindError::Socket { address: first(&local), source })?;
         let (events, receiver) = event::channel(config.event_bytes);
+        let relay = config.relay.map(|relay| {
+            let per_second = config.requests_per_second;
+            RelayService::start(relay, &secret, &local, datagrams.clone(), tally.clone(), per_second)
+        });
+        let relay = relay.transpose()?;
         let me = secret.node_id();
         let shared = Arc::new(Shared {
             me,
@@ -143,6 +153,7 @@ impl Endpoint {
             tally,
             calls: Calls::default(),
             bindings: Bindings::default(),
+            relay,
             dial_timeout: config.dial_timeout,
             reach: Reach::default(),
             routes,
@@ -283,6 +294,18 @@ impl Endpoint {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.shared().tally.snapshot()
+    }
+
+    /// Where clients of the relay come to over TCP, with the ports that were bound.
+    #[must_use]
+    pub fn relay_tcp_addrs(&self) -> Vec<SocketAddr> {
+        self.shared().relay.as_ref().map(|relay| relay.tcp_addrs()).unwrap_or_default()
+    }
+
+    /// What the relay has done so far; `None` if this endpoint is none.
+    #[must_use]
+    pub fn relay_counters(&self) -> Option<RelayCounters> {
+        self.shared().relay.as_ref().map(|relay| relay.counters())
     }
 
     /// Waits until peers have acknowledged what was queued (5 s at most), closes every session and tells the peers. Then

@@ -5,6 +5,7 @@
 
 mod addresses;
 mod change;
+mod cids;
 mod config;
 mod connection;
 mod counters;
@@ -20,6 +21,7 @@ mod monitor;
 mod peers;
 mod punching;
 mod reach;
+mod relay;
 mod report;
 mod routes;
 mod rpc;
@@ -33,10 +35,12 @@ pub use endpoint::Endpoint;
 pub use event::{DialFault, DialId, Event, Events, RpcToken, SendRefused, SessionEnd, SessionId};
 pub use lan::{LanDiscovery, LanError, LanEvent};
 pub use mapping::{MappingConfig, PortMapping};
+pub use relay::{Alternate, RelayConfig};
 pub use report::{
     CandidateKind, How, NatFiltering, NatMapping, NatReport, Outcome, PathKind, PathReport, Relay,
     RelayCredentials, RelayReport, RelayState, RelayTransport, Tried, Via,
 };
 pub use rpc::RpcError;
 
+pub use crate::turn::server::ServerCounters as RelayCounters;
 pub use crate::wire::Lane;

@@ -3,7 +3,7 @@
 
 use core::fmt;
 use core::future::poll_fn;
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use core::num::NonZeroUsize;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -29,11 +29,16 @@ const SIDE_BYTES_MAX: usize = 1500;
 /// Bytes asked of the kernel for each direction of a socket; it may give less.
 const SOCKET_BUFFER: usize = 4 << 20;
 
+/// Where a datagram came to that came in by an exit.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
+
 /// A datagram that is not QUIC's.
 #[derive(Debug)]
 pub(crate) struct Side {
     pub(crate) kind: Datagram,
     pub(crate) from: SocketAddr,
+    /// The address that it came to: the socket's, where the kernel tells nothing closer.
+    pub(crate) to: SocketAddr,
     pub(crate) bytes: Bytes,
 }
 
@@ -86,12 +91,13 @@ impl SharedSocket {
     }
 
     /// Takes what is not QUIC's out of one received buffer, which holds several datagrams if the kernel joined them.
-    fn sort_out(&self, buffer: &mut [u8], meta: &mut RecvMeta) {
+    fn sort_out(&self, local: SocketAddr, buffer: &mut [u8], meta: &mut RecvMeta) {
         let stride = meta.stride.max(1);
         let Some(received) = buffer.get_mut(..meta.len) else { return };
         if received.chunks(stride).all(|datagram| classify(datagram) == Datagram::Quic) {
             return;
         }
+        let to = SocketAddr::new(meta.dst_ip.unwrap_or(local.ip()).to_canonical(), local.port());
         let (mut read, mut kept) = (0, 0);
         while read < received.len() {
             let end = received.len().min(read + stride);
@@ -102,7 +108,7 @@ impl SharedSocket {
 
                     kept += end - read;
                 }
-                kind => self.hand_over(kind, canonical(meta.addr), datagram),
+                kind => self.hand_over(kind, canonical(meta.addr), to, datagram),
             }
             read = end;
         }
@@ -122,7 +128,7 @@ impl SharedSocket {
                 let Poll::Ready(Some((from, bytes))) = self.arrivals.poll_recv(cx) else { return filled };
                 match classify(&bytes) {
                     Datagram::Quic => break (from, bytes),
-                    kind => self.hand_over(kind, from, &bytes),
+                    kind => self.hand_over(kind, from, NOWHERE, &bytes),
                 }
             };
             let length = bytes.len().min(buffer.len());
@@ -136,13 +142,13 @@ impl SharedSocket {
         filled
     }
 
-    fn hand_over(&self, kind: Datagram, from: SocketAddr, datagram: &[u8]) {
+    fn hand_over(&self, kind: Datagram, from: SocketAddr, to: SocketAddr, datagram: &[u8]) {
         if kind == Datagram::Unknown || datagram.len() > SIDE_BYTES_MAX {
             self.tally.garbage.add();
             return;
         }
         if let Ok(slot) = self.side.try_reserve() {
-            slot.send(Side { kind, from, bytes: Bytes::copy_from_slice(datagram) });
+            slot.send(Side { kind, from, to, bytes: Bytes::copy_from_slice(datagram) });
         } else {
             self.tally.overrun.add();
         }
@@ -192,6 +198,7 @@ impl AsyncUdpSocket for SharedSocket {
                     continue;
                 }
             };
+            let local = bound.local;
             self.next = (index + 1) % count;
             for (meta, buffer) in metas.iter_mut().zip(buffers.iter_mut()).take(received) {
                 if is_route(meta.addr) {
@@ -199,7 +206,7 @@ impl AsyncUdpSocket for SharedSocket {
                     meta.len = 0;
                     continue;
                 }
-                self.sort_out(buffer, meta);
+                self.sort_out(local, buffer, meta);
                 meta.addr = mapped(meta.addr);
                 meta.dst_ip = meta.dst_ip.map(mapped_ip);
             }
@@ -240,7 +247,7 @@ impl SharedSender {
     fn way(
         &mut self,
         destination: SocketAddr,
-        source: Option<core::net::IpAddr>,
+        source: Option<IpAddr>,
     ) -> Option<&mut (SocketAddr, Pin<Box<dyn UdpSender>>)> {
         let destination = canonical(destination);
         let source = source.map(|ip| ip.to_canonical());
@@ -273,7 +280,7 @@ impl UdpSender for SharedSender {
         let mut transmit = transmit.clone();
         if local.is_ipv4() {
             transmit.destination = canonical(transmit.destination);
-            transmit.src_ip = transmit.src_ip.map(|ip| ip.to_canonical()).filter(core::net::IpAddr::is_ipv4);
+            transmit.src_ip = transmit.src_ip.map(|ip| ip.to_canonical()).filter(IpAddr::is_ipv4);
         } else {
             transmit.destination = mapped(transmit.destination);
             transmit.src_ip = transmit.src_ip.map(mapped_ip);
@@ -291,17 +298,19 @@ const OUT_QUEUE: usize = 512;
 
 /// Sends datagrams beside QUIC, by a task of its own. A full queue drops them, as a network may.
 #[derive(Clone, Debug)]
-pub(crate) struct DatagramSender(mpsc::Sender<(SocketAddr, Vec<u8>)>);
+pub(crate) struct DatagramSender(mpsc::Sender<Outgoing>);
+
+/// A datagram, whither, and from which of this host's addresses.
+type Outgoing = (Option<IpAddr>, SocketAddr, Vec<u8>);
 
 impl DatagramSender {
     /// The task ends with the last clone.
     pub(crate) fn start(mut sender: SharedSender) -> Self {
-        let (queue, mut datagrams) = mpsc::channel::<(SocketAddr, Vec<u8>)>(OUT_QUEUE);
+        let (queue, mut datagrams) = mpsc::channel::<Outgoing>(OUT_QUEUE);
         tokio::spawn(async move {
-            while let Some((destination, contents)) = datagrams.recv().await {
+            while let Some((src_ip, destination, contents)) = datagrams.recv().await {
                 let contents = &contents[..];
-                let transmit =
-                    Transmit { destination, ecn: None, contents, segment_size: None, src_ip: None };
+                let transmit = Transmit { destination, ecn: None, contents, segment_size: None, src_ip };
                 // An error concerns this datagram only.
                 let _ = poll_fn(|cx| Pin::new(&mut sender).poll_send(&transmit, cx)).await;
             }
@@ -310,7 +319,12 @@ impl DatagramSender {
     }
 
     pub(crate) fn send(&self, destination: SocketAddr, datagram: Vec<u8>) {
-        let _ = self.0.try_send((destination, datagram));
+        self.send_from(None, destination, datagram);
+    }
+
+    /// As [`Self::send`], from this address of this host: who asked there expects the answer from there.
+    pub(crate) fn send_from(&self, source: Option<IpAddr>, destination: SocketAddr, datagram: Vec<u8>) {
+        let _ = self.0.try_send((source, destination, datagram));
     }
 }
 
@@ -331,7 +345,7 @@ mod tests {
         let from = SocketAddr::from(([192, 0, 2, 1], 9));
         let mut meta = RecvMeta::default();
         (meta.addr, meta.len, meta.stride) = (mapped(from), buffer.len(), 5);
-        socket.sort_out(&mut buffer, &mut meta);
+        socket.sort_out(([127, 0, 0, 1], 5).into(), &mut buffer, &mut meta);
         assert_eq!(buffer.get(..meta.len), Some(&[0x41, 1, 1, 1, 1, 0xc0, 3, 3, 3, 3, 0x42, 5][..]));
         let request = side.try_recv().expect("the request was taken out");
         assert_eq!(
@@ -348,7 +362,8 @@ mod tests {
         let listen = [([127, 0, 0, 1], 0).into()];
         let (socket, mut side) = SharedSocket::bind(&listen, tally.clone()).expect("the loopback is there");
         for _ in 0..SIDE_QUEUE + 10 {
-            socket.hand_over(Datagram::RpcRequest, ([192, 0, 2, 1], 9).into(), &[0x80]);
+            let (from, to) = (([192, 0, 2, 1], 9).into(), ([127, 0, 0, 1], 5).into());
+            socket.hand_over(Datagram::RpcRequest, from, to, &[0x80]);
         }
         assert_eq!(tally.snapshot().overrun, 10);
         let waiting = core::iter::from_fn(|| side.try_recv().ok()).count();

@@ -9,6 +9,7 @@ mod link;
 mod rpc;
 mod signal;
 
+pub(crate) use datagram::QUIC_MARK;
 pub use datagram::{Datagram, classify};
 pub use handshake::{Frame, FrameKind, Hello, MAX_FRAME};
 pub use link::{Lane, LaneBuffer, LinkMessage, MAX_LINK_MESSAGE, MAX_MESSAGE, StreamKind, encode_length};

@@ -1,5 +1,6 @@
 //! Everything that needs more than one module: two endpoints on the loopback, QUIC in virtual time, laws of the wire.
 
+mod caller;
 mod nat_model;
 mod paths;
 mod properties;
@@ -7,4 +8,5 @@ mod punch;
 mod quic;
 mod signals;
 mod stories;
+mod turn;
 mod vectors;
