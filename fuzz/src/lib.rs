@@ -11,6 +11,7 @@ pub mod paths;
 pub mod shard;
 pub mod store;
 pub mod transport;
+pub mod turn;
 
 /// A function that takes any bytes and must not panic, and inputs that reach its depths.
 #[derive(Clone, Copy, Debug)]
@@ -86,4 +87,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "transport_rpc", run: transport::rpc, seeds: transport::rpc_seeds },
     Target { name: "transport_signal", run: paths::signal, seeds: paths::signal_seeds },
     Target { name: "transport_stun", run: transport::stun, seeds: transport::stun_seeds },
+    Target { name: "transport_turn_client", run: turn::client, seeds: turn::client_seeds },
+    Target { name: "transport_turn_frames", run: turn::frames, seeds: turn::frames_seeds },
+    Target { name: "transport_turn_server", run: turn::server, seeds: turn::server_seeds },
 ];

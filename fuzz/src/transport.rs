@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use cs_identity::SecretKey;
 use cs_transport::rpc::{call_of_answer, open_request, seal_request};
 use cs_transport::stun::{
-    AttributeKind, Builder, Class, Message, Method, answer_binding, binding_request, read_binding_answer,
+    AttributeKind, Builder, Class, Corner, Credentials, Message, Method, PasswordAlgorithm, Quad,
+    answer_binding, binding_request, read_binding_answer,
 };
 use cs_transport::wire::{
     Answer, Frame, FrameKind, Hello, Lane, LaneBuffer, LinkMessage, MAX_LINK_MESSAGE, Request, StreamKind,
@@ -115,6 +116,16 @@ pub fn stun(bytes: &[u8]) -> bool {
     }
     let _ = message.fingerprint();
     let _ = message.integrity(b"key");
+    let credentials = Credentials::new("user", "pass").expect("they are short");
+    for algorithm in [PasswordAlgorithm::Md5, PasswordAlgorithm::Sha256] {
+        let realm = message.attribute(AttributeKind::REALM).map_or(&b""[..], |realm| realm.value);
+        let _ = credentials.key(realm, algorithm).verify(&message);
+    }
+    let server = Quad::new(peer(), SocketAddr::from(([192, 0, 2, 2], 4434))).expect("both differ");
+    if let Some(reply) = server.answer(&message, peer(), Corner::ALL[0]) {
+        assert!(reply.bytes.len() <= bytes.len().max(100));
+        assert!(Message::from_bytes(&reply.bytes).is_ok());
+    }
     if let Some(answer) = answer_binding(&message, peer()) {
         let read = Message::from_bytes(&answer).expect("an own answer is a message");
         assert!(read.class() != Class::Success || read_binding_answer(&read) == Ok(peer()));
@@ -131,5 +142,13 @@ pub fn stun_seeds() -> Vec<Vec<u8>> {
     let builder = Builder::new(Class::Request, Method::BINDING, [6; 12]);
     let checked =
         builder.attribute(AttributeKind(0x8022), b"software").integrity(b"key").fingerprint().finish();
-    vec![request, answer, checked]
+    let key = Credentials::new("user", "pass").expect("they are short").key(b"here", PasswordAlgorithm::Md5);
+    let builder =
+        Builder::new(Class::Request, Method::ALLOCATE, [7; 12]).attribute(AttributeKind::REALM, b"here");
+    let signed = key.protect(builder).finish();
+    let change = Builder::new(Class::Request, Method::BINDING, [8; 12])
+        .attribute(AttributeKind::CHANGE_REQUEST, &[0, 0, 0, 6])
+        .attribute(AttributeKind::PADDING, &[0; 64])
+        .finish();
+    vec![request, answer, checked, signed, change]
 }
