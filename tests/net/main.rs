@@ -1,6 +1,8 @@
 //! Real nodes, as processes on loopback: what no simulation shows.
 
 mod bad;
+#[path = "../../crates/cs-transport/tests/it/caller.rs"]
+mod caller;
 mod chaos;
 mod disk;
 mod lab;
@@ -8,3 +10,4 @@ mod lan;
 mod proxy;
 mod secrecy;
 mod sync;
+mod turn;
