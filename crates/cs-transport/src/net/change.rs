@@ -34,6 +34,7 @@ impl NetworkChangeHint for Hint {
 pub(crate) fn changed(shared: &Arc<Shared>) {
     shared.tally.network_changes.add();
     shared.quic.handle_network_change(Some(Arc::new(Hint { here: addresses() })));
+    shared.allocations.restart();
     for link in shared.peers().all_sessions() {
         link.renew.notify_one();
     }
@@ -74,7 +75,7 @@ impl Slept {
 }
 
 /// The addresses of all interfaces but the loopback and those of one link.
-fn addresses() -> BTreeSet<IpAddr> {
+pub(crate) fn addresses() -> BTreeSet<IpAddr> {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
     let ips =
         interfaces.into_iter().filter(|interface| !interface.is_loopback()).map(|interface| interface.ip());

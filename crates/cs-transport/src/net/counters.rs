@@ -42,6 +42,8 @@ pub struct Counters {
     pub punched: u64,
     /// Times that the network was another one, by what was told or seen.
     pub network_changes: u64,
+    /// TCP connections made to relays.
+    pub relay_streams: u64,
     /// Messages to this relay, or from peers to its clients, that did no good: malformed, not permitted, or above the rate.
     pub relay_refused: u64,
     /// Datagrams that the relay could not pass on, because what was to take them was full or gone.
@@ -69,6 +71,7 @@ pub(crate) struct Tally {
     pub(crate) punches: Count,
     pub(crate) punched: Count,
     pub(crate) network_changes: Count,
+    pub(crate) relay_streams: Count,
     pub(crate) relay_refused: Count,
     pub(crate) relay_dropped: Count,
 }
@@ -107,6 +110,7 @@ impl Tally {
             punches: self.punches.read(),
             punched: self.punched.read(),
             network_changes: self.network_changes.read(),
+            relay_streams: self.relay_streams.read(),
             relay_refused: self.relay_refused.read(),
             relay_dropped: self.relay_dropped.read(),
         }

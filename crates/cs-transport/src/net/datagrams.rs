@@ -50,7 +50,11 @@ impl Service {
                 }
             }
             Datagram::Stun => self.handle_stun(&side),
-            Datagram::Channel => self.relay(&side),
+            Datagram::Channel => {
+                if !self.shared.allocations.input(side.from, &side.bytes) {
+                    self.relay(&side);
+                }
+            }
             Datagram::Quic | Datagram::Unknown => self.shared.tally.garbage.add(),
         }
     }
@@ -60,6 +64,12 @@ impl Service {
         let Ok(message) = Message::from_bytes(&side.bytes) else { return tally.garbage.add() };
         // Before the rate limit: an attempt of both sides sends more than a stranger may ask.
         if self.shared.attempts.deliver(side.from, &message, &side.bytes) {
+            return;
+        }
+        if message.class() != Class::Request
+            && message.method() != Method::BINDING
+            && self.shared.allocations.input(side.from, &side.bytes)
+        {
             return;
         }
         if message.class() == Class::Indication {

@@ -98,10 +98,14 @@ async fn race(
     let mut seen = BTreeSet::new();
     let name = peer.to_string();
     let one = |address, after| attempt_one(shared, peer, &name, address, after);
+    // Where UDP does not pass, every address is reached over the relay.
+    let detours = addrs.iter().filter_map(|addr| shared.allocations.by_relay(shared, *addr));
+    let detours = if shared.allocations.is_tcp_only() { detours.collect() } else { Vec::new() };
     let mut attempts = addrs
         .into_iter()
         .filter(|address| !is_route(*address) && seen.insert(*address))
         .take(ADDRESSES_MAX)
+        .chain(detours)
         .zip(0u32..)
         .map(|(address, turn)| one(address, STAGGER * turn))
         .collect::<FuturesUnordered<_>>();

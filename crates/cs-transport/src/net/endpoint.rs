@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::addresses::{canonical, reachable};
+use super::allocations::{self, Allocations};
 use super::change;
 use super::cids::ConnectionIds;
 use super::config::{BindError, EndpointConfig};
@@ -85,6 +86,7 @@ pub(crate) struct Shared {
     pub(crate) routes: Arc<Routes>,
     pub(crate) signals: Signals,
     pub(crate) attempts: Attempts,
+    pub(crate) allocations: Allocations,
     /// Counts sessions that came up, for those who wait for one.
     pub(crate) ups: watch::Sender<u64>,
     peers: Mutex<Peers>,
@@ -104,10 +106,10 @@ impl Shared {
         self.routes.behind(addr).map_or(addr, |(_, peer)| peer)
     }
 
-    /// Whether the sockets speak IPv4, and IPv6. One of IPv6 alone speaks both.
+    /// Whether the sockets speak IPv4, and IPv6. A wildcard of IPv6 without one of IPv4 beside it speaks both.
     pub(crate) fn families(&self) -> (bool, bool) {
-        let v6 = self.local.iter().any(SocketAddr::is_ipv6);
-        (v6 || self.local.iter().any(SocketAddr::is_ipv4), v6)
+        let is_both = |local: &SocketAddr| local.is_ipv4() || local.ip().is_unspecified();
+        (self.local.iter().any(is_both), self.local.iter().any(SocketAddr::is_ipv6))
     }
 }
 
@@ -159,6 +161,7 @@ impl Endpoint {
             routes,
             signals: Signals::default(),
             attempts: Attempts::default(),
+            allocations: Allocations::default(),
             ups: watch::Sender::new(0),
             peers: Mutex::new(Peers::new(me)),
             handshakes: AtomicUsize::new(0),
@@ -256,7 +259,8 @@ impl Endpoint {
 
     /// The relays from which this node may take an address, best first; at most 8. They replace those given before.
     pub fn set_relays(&self, relays: Vec<Relay>) {
-        self.shared().reach.set_relays(relays);
+        self.shared().reach.set_relays(relays.clone());
+        allocations::set(self.shared(), &relays);
     }
 
     /// The outside addresses that routers have mapped to this endpoint; at most 8. They replace those given before.

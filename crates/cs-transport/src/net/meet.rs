@@ -1,15 +1,16 @@
 //! Bringing two nodes together: candidates are exchanged through a common node, both punch, and what works is used.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cs_identity::NodeId;
 use futures::StreamExt;
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use futures::stream::FuturesUnordered;
 use noq::{FourTuple, PathError, PathStatus};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::addresses::{canonical, mapped, reachable};
 use super::connection::Link;
@@ -32,6 +33,10 @@ const OBSERVE: Duration = Duration::from_millis(600);
 const SIGNAL: Duration = Duration::from_secs(5);
 /// How long reaching a passing node may take.
 const REACH_VIA: Duration = Duration::from_secs(5);
+/// Addresses of a peer that are tried over this node's own relay.
+const BY_RELAY_MAX: usize = 3;
+/// Addresses of a peer that a relay is asked to let through.
+const PERMITS_MAX: usize = 8;
 /// Tries to open a path: the peer may have to hand out connection IDs first.
 const OPENS: u32 = 10;
 const OPEN_AGAIN: Duration = Duration::from_millis(100);
@@ -88,7 +93,9 @@ pub(crate) async fn answer(
     if let Some(answer) = shared.reach.answered(&from, &question.nonce) {
         return Some(answer);
     }
-    let answer = gather(shared).await?;
+    // Who asks may send to this node's relayed addresses as soon as it knows them.
+    let (answer, ()) = join(gather(shared), shared.allocations.permit(ips(&question))).await;
+    let answer = answer?;
     let answer = shared.reach.set_answered(from, question.nonce, answer);
     begin(shared, from, false, &answer, &question);
     Some(answer)
@@ -144,6 +151,9 @@ fn begin(shared: &Arc<Shared>, peer: NodeId, is_asker: bool, mine: &Connect, the
         }
         speaks && is_allowed(candidate, loopback) && !is_route(candidate.addr)
     };
+    let permits = shared.clone();
+    let theirs_at = ips(theirs);
+    tokio::spawn(async move { permits.allocations.permit(theirs_at).await });
     let remote = theirs.candidates.iter().filter(usable).copied().collect::<Vec<_>>();
     for candidate in &remote {
         shared.reach.note(&peer, candidate.addr, kind_of(candidate.source), Outcome::Trying);
@@ -151,8 +161,35 @@ fn begin(shared: &Arc<Shared>, peer: NodeId, is_asker: bool, mine: &Connect, the
             offer(shared, peer, candidate.addr, How::Relayed);
         }
     }
+    by_own_relay(shared, peer, &theirs.candidates);
     let config = PunchConfig { key, is_asker, local_nat: mine.nat, remote_nat: theirs.nat, remote };
     punching::start(shared, peer, config);
+}
+
+/// The way over this node's own relay: where the peer has none that this node can send to.
+fn by_own_relay(shared: &Arc<Shared>, peer: NodeId, candidates: &[Candidate]) {
+    let of = |source| candidates.iter().filter(move |candidate| candidate.source == source);
+    let (v4, v6) = shared.families();
+    let speaks = |addr: SocketAddr| if addr.is_ipv4() { v4 } else { v6 };
+    let is_tcp_only = shared.allocations.is_tcp_only();
+    if !is_tcp_only && of(CandidateSource::Relayed).any(|candidate| speaks(candidate.addr)) {
+        return;
+    }
+    let outside = of(CandidateSource::Relayed)
+        .chain(of(CandidateSource::Mapped))
+        .chain(of(CandidateSource::Reflexive))
+        .chain(of(CandidateSource::Host));
+    for candidate in outside.take(BY_RELAY_MAX) {
+        if let Some(addr) = shared.allocations.by_relay(shared, candidate.addr) {
+            offer(shared, peer, addr, How::Relayed);
+        }
+    }
+}
+
+/// The machines that a peer may send from.
+fn ips(connect: &Connect) -> Vec<IpAddr> {
+    let all = connect.candidates.iter().map(|candidate| candidate.addr.ip());
+    all.collect::<BTreeSet<_>>().into_iter().take(PERMITS_MAX).collect()
 }
 
 /// An address at which the peer can be reached now: the session takes it as a path, or the dial as one more address.
@@ -219,7 +256,14 @@ async fn gather(shared: &Arc<Shared>) -> Option<Connect> {
     let is_loopback = shared.local.iter().any(|local| local.ip().is_loopback());
     let hosts = hosts.filter(|host| is_loopback || !host.ip().is_loopback()).collect::<Vec<_>>();
     let servers = servers(shared);
-    let asked = servers.iter().map(|server| super::stun::observe(shared, *server, OBSERVE));
+    let asked = servers.iter().map(|server| async move {
+        let asked_at = Instant::now();
+        let seen = super::stun::observe(shared, *server, OBSERVE).await;
+        if seen.is_ok() {
+            shared.reach.relay_rtt(*server, asked_at.elapsed());
+        }
+        seen
+    });
     let seen = join_all(asked).await.into_iter().flatten().collect::<Vec<_>>();
     let ips = hosts.iter().map(SocketAddr::ip).collect::<Vec<_>>();
     let nat = judge_nat(&ips, &seen);
@@ -232,7 +276,8 @@ async fn gather(shared: &Arc<Shared>) -> Option<Connect> {
     let mapped = shared.reach.mapped();
     let all = (hosts.iter().map(|addr| (CandidateSource::Host, *addr)))
         .chain(mapped.into_iter().map(|addr| (CandidateSource::Mapped, addr)))
-        .chain(reflexive.map(|addr| (CandidateSource::Reflexive, addr)));
+        .chain(reflexive.map(|addr| (CandidateSource::Reflexive, addr)))
+        .chain(shared.allocations.relayed().into_iter().map(|addr| (CandidateSource::Relayed, addr)));
     let mut candidates = Vec::<Candidate>::new();
     for (source, addr) in all {
         let is_known = candidates.iter().any(|known| known.addr == addr);

@@ -4,6 +4,7 @@
 //! bounded: see the limits in PROTOCOL.md (TP-9, TP-13).
 
 mod addresses;
+mod allocations;
 mod change;
 mod cids;
 mod config;

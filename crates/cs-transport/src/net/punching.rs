@@ -229,7 +229,11 @@ impl Attempt {
                 TargetState::Open { rtt } => Outcome::Open { rtt },
                 TargetState::Silent => Outcome::NoAnswer { sent: target.sent },
             };
-            self.shared.reach.note(&self.peer, target.addr, kind, outcome);
+            let (addr, kind) = match self.shared.routes.behind(target.addr) {
+                Some((Some(_), peer)) => (peer, CandidateKind::Relayed),
+                _ => (target.addr, kind),
+            };
+            self.shared.reach.note(&self.peer, addr, kind, outcome);
         }
     }
 

@@ -74,6 +74,26 @@ impl Reach {
         self.lock().mapped.clone()
     }
 
+    /// Notes how a relay is found; the report, if that changed it.
+    pub(crate) fn relay_state(&self, relay: &Relay, state: RelayState) -> Option<NatReport> {
+        let mut known = self.lock();
+        let reports = &mut known.nat.relays;
+        let report =
+            reports.iter_mut().find(|one| (one.addr, one.transport) == (relay.addr, relay.transport))?;
+        if report.state == state {
+            return None;
+        }
+        report.state = state;
+        Some(known.nat.clone())
+    }
+
+    /// Notes the round trip to a relay.
+    pub(crate) fn relay_rtt(&self, relay: SocketAddr, rtt: Duration) {
+        let mut known = self.lock();
+        let reports = known.nat.relays.iter_mut().filter(|one| canonical(one.addr) == relay);
+        reports.for_each(|one| one.rtt = Some(rtt));
+    }
+
     /// Notes what ports tell of this node's NAT; the report, if that changed it.
     pub(crate) fn judged(&self, hint: NatHint, is_public: bool) -> Option<NatReport> {
         let mut known = self.lock();

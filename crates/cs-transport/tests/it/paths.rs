@@ -8,8 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use cs_identity::{NodeId, SecretKey};
 use cs_transport::net::{
-    DialFault, Endpoint, EndpointConfig, Event, Events, How, Lane, Outcome, PathReport, SessionId, Via,
+    DialFault, Endpoint, EndpointConfig, Event, Events, How, Lane, Outcome, PathKind, PathReport, Relay,
+    RelayConfig, RelayCredentials, RelayState, RelayTransport, SessionId, Via,
 };
+use cs_transport::turn::ServerConfig;
 use tokio::net::UdpSocket;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -23,10 +25,15 @@ struct Node {
 
 impl Node {
     async fn new(seed: u8) -> Self {
+        Self::with(seed, |_| {}).await
+    }
+
+    async fn with(seed: u8, change: impl FnOnce(&mut EndpointConfig)) -> Self {
         let secret = SecretKey::from_bytes([seed; 32]);
         let id = secret.node_id();
         let mut config = EndpointConfig::new(secret);
         config.listen = vec![([127, 0, 0, 1], 0).into()];
+        change(&mut config);
         let (endpoint, events) = Endpoint::bind(config).await.expect("the loopback is there");
         let addr = endpoint.local_addrs()[0];
         Self { endpoint, events, id, addr }
@@ -106,7 +113,11 @@ struct Road {
 
 impl Road {
     async fn to(node: SocketAddr) -> Self {
-        let outside = Arc::new(UdpSocket::bind("127.0.0.1:0").await.expect("the loopback"));
+        Self::between("127.0.0.1:0", node).await
+    }
+
+    async fn between(outside: &str, node: SocketAddr) -> Self {
+        let outside = Arc::new(UdpSocket::bind(outside).await.expect("the loopback"));
         let (addr, is_closed) = (outside.local_addr().expect("bound"), Arc::new(AtomicBool::new(false)));
         let closed = is_closed.clone();
         tokio::spawn(async move {
@@ -214,4 +225,111 @@ async fn tp_38_a_session_outlives_its_path_and_loses_nothing() {
     assert!(one.endpoint.counters().paths_died >= 1);
     let paths = one.endpoint.paths(session);
     assert!(paths.iter().all(|path| path.addr != first.addr), "{paths:?}");
+}
+
+/// A relay that both address families reach, and two nodes that share none: what one says reaches the other over the relay
+/// alone.
+struct Apart {
+    hub: Node,
+    /// Speaks IPv6 alone.
+    six: Node,
+    /// Speaks IPv4 alone.
+    four: Node,
+}
+
+impl Apart {
+    /// `None` on a machine without IPv6.
+    async fn new(seed: u8, transport: RelayTransport) -> Option<Self> {
+        let six = SocketAddr::from(([0u16, 0, 0, 0, 0, 0, 0, 1], 0));
+        let four = SocketAddr::from(([127, 0, 0, 1], 0));
+        if std::net::UdpSocket::bind(six).is_err() {
+            println!("no IPv6 on this machine: nothing to check");
+            return None;
+        }
+        let mut hub = Node::with(seed, |config| {
+            config.listen = vec![four, six];
+            let limits = ServerConfig { allow_private: true, ..ServerConfig::default() };
+            config.relay = Some(RelayConfig { tcp: vec![six], limits, ..RelayConfig::default() });
+        })
+        .await;
+        let mut one = Node::with(seed + 1, |config| config.listen = vec![six]).await;
+        let mut two = Node::with(seed + 2, |config| config.listen = vec![four]).await;
+        let addrs = hub.endpoint.local_addrs();
+        connect(&mut one, &mut hub, vec![addrs[1]]).await;
+        connect(&mut two, &mut hub, vec![addrs[0]]).await;
+        let addr = match transport {
+            RelayTransport::Udp => addrs[1],
+            RelayTransport::Tcp => hub.endpoint.relay_tcp_addrs()[0],
+        };
+        let credentials = RelayCredentials::Node(hub.id);
+        one.endpoint.set_relays(vec![Relay { addr, transport, credentials }]);
+        one.until(|event| match event {
+            Event::NatChanged(report) => match report.relays.first()?.state {
+                RelayState::Allocated { .. } => Some(()),
+                RelayState::Idle | RelayState::Connecting => None,
+                other => panic!("the relay must serve: {other:?}"),
+            },
+            _ => None,
+        })
+        .await;
+        Some(Self { hub, six: one, four: two })
+    }
+}
+
+async fn meets_over_a_relay(seed: u8, transport: RelayTransport) {
+    let Some(Apart { hub, mut six, mut four }) = Apart::new(seed, transport).await else { return };
+    six.endpoint.dial(four.id, vec![], vec![Via { node: hub.id, addrs: vec![] }]);
+    let (session, there) = (six.up(four.id).await, four.up(six.id).await);
+    let paths = six.endpoint.paths(session);
+    assert!(matches!(paths[..], [PathReport { kind: PathKind::Relayed { .. }, .. }]), "{paths:?}");
+    four.endpoint.send(there, Lane::Normal, Bytes::from(vec![7; 300_000])).expect("it is up");
+    assert_eq!(six.message().await.len(), 300_000);
+    let tried = six.endpoint.tried(four.id);
+    assert!(tried.iter().any(|tried| tried.outcome == Outcome::NoSocket), "{tried:?}");
+}
+
+// TP-39
+#[tokio::test]
+async fn tp_39_nodes_that_share_no_address_family_meet_over_a_relay() {
+    meets_over_a_relay(80, RelayTransport::Udp).await;
+}
+
+// TP-39
+#[tokio::test]
+async fn tp_39_a_relay_is_reached_over_tcp_where_udp_is_blocked() {
+    meets_over_a_relay(84, RelayTransport::Tcp).await;
+}
+
+// TP-37, TP-38: the relay at once, the straight path as soon as it is there, and the relay again when that dies.
+#[tokio::test]
+async fn tp_38_a_straight_path_takes_over_from_a_relay_and_hands_back_when_it_dies() {
+    let Some(Apart { hub, mut six, mut four }) = Apart::new(88, RelayTransport::Udp).await else { return };
+    six.endpoint.dial(four.id, vec![], vec![Via { node: hub.id, addrs: vec![] }]);
+    let (session, there) = (six.up(four.id).await, four.up(six.id).await);
+    let road = Road::between("[::1]:0", four.addr).await;
+    four.endpoint.set_mapped(vec![road.addr]);
+    six.endpoint.network_changed();
+    let report = six.path_changed().await;
+    assert_eq!((report.addr, report.kind, report.how), (road.addr, PathKind::Direct, How::Mapped));
+    for number in 0..100u32 {
+        six.endpoint
+            .send(session, Lane::Normal, Bytes::from(number.to_be_bytes().repeat(500)))
+            .expect("it is up");
+    }
+    road.close();
+    let closed = std::time::Instant::now();
+    for number in 100..200u32 {
+        six.endpoint
+            .send(session, Lane::Normal, Bytes::from(number.to_be_bytes().repeat(500)))
+            .expect("it is up");
+    }
+    let report = six.path_changed().await;
+    println!("back on the relay after {:?}; round trip {:?}", closed.elapsed(), report.rtt);
+    assert!(matches!(report.kind, PathKind::Relayed { .. }), "{report:?}");
+    for number in 0..200u32 {
+        assert_eq!(four.message().await[..4], number.to_be_bytes());
+    }
+    println!("all that was under way arrived after {:?}", closed.elapsed());
+    four.endpoint.send(there, Lane::Urgent, Bytes::from_static(b"back")).expect("it is up");
+    assert_eq!(six.message().await, "back");
 }
