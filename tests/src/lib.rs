@@ -1,5 +1,6 @@
-//! The simulator, the laws and real nodes, for the tests of this package.
+//! The simulator, the laws, real nodes and an internet for them, for the tests of this package.
 
+pub mod internet;
 pub mod laws;
 pub mod real;
 pub mod sim;
