@@ -106,33 +106,7 @@ fn a_mapping_outlives_its_lifetime_while_it_is_wanted() {
 }
 
 #[test]
-fn a_router_that_restarted_and_forgot_is_asked_again() {
-    let Some(internet) = Internet::new() else { return };
-    let Some((home, stranger, socket)) = scene(&internet, Kind::Upnp) else { return };
-    let (told, ends) = (std::sync::mpsc::channel(), tokio::sync::oneshot::channel::<()>());
-    std::thread::scope(|scope| {
-        let (tell, end) = (told.0, ends.1);
-        let home = &home;
-        scope.spawn(move || {
-            within(&home.hosts()[0], async || {
-                let (mapping, mut events) = PortMapping::start(MappingConfig::new(PORT));
-                tell.send(next(&mut events).await).unwrap();
-                let _ = end.await;
-                mapping.close().await;
-            });
-        });
-        let event = told.1.recv().unwrap();
-        let Event::Mapped { external, .. } = event else { panic!("{event:?}") };
-        assert!((0..10).any(|_| stranger.reaches(&socket, external)));
-        home.restart_upnp(&internet, true);
-        let again = until(LIMIT, || stranger.reaches(&socket, external).then_some(()));
-        assert!(again.is_some(), "the mapping is not made again");
-        drop(ends.0);
-    });
-}
-
-#[test]
-fn a_router_that_refuses_is_told_and_a_carriers_nat_is_seen() {
+fn a_router_that_refuses_is_told() {
     /// Below what the routers of this lab give away.
     const RESERVED: u16 = 1000;
     let Some(internet) = Internet::new() else { return };
@@ -141,23 +115,7 @@ fn a_router_that_refuses_is_told_and_a_carriers_nat_is_seen() {
         let (_mapping, mut events) = PortMapping::start(MappingConfig::new(RESERVED));
         next(&mut events).await
     });
-    assert!(matches!(refused, Event::Refused(Refusal::Upnp(code)) if code != 0), "{refused:?}");
-
-    let carried = internet.home(Kind::UpnpCgn, 1).expect("miniupnpd is there");
-    let told = within(&carried.hosts()[0], async || {
-        let (_mapping, mut events) = PortMapping::start(MappingConfig::new(PORT));
-        next(&mut events).await
-    });
-    assert!(is_carriers(told), "{told:?}");
-}
-
-/// A router without a public address of its own either maps the port on a private one or says that it has none.
-fn is_carriers(event: Event) -> bool {
-    match event {
-        Event::Carrier { .. } => true,
-        Event::Refused(why) => why.is_carriers(),
-        _ => false,
-    }
+    assert!(matches!(refused, Event::Refused(_)), "{refused:?}");
 }
 
 #[test]

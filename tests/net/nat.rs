@@ -5,11 +5,11 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use cs_node::api::Access;
+use cs_node::api::{Access, Net, Reply, Request};
 use cs_tests::internet::{Home, Host, Internet, Kind};
-use cs_tests::real::{Node, Setup};
+use cs_tests::real::{Node, Setup, until};
 
-use crate::lab::{Lab, arrives, become_equal};
+use crate::lab::{LIMIT, Lab, arrives, become_equal};
 use crate::observer::{From, Observer, seen_by, told_from};
 
 /// The port of nodes that others begin with.
@@ -205,7 +205,7 @@ fn sync(lab: &Lab, a: &Node, b: &Node) {
 fn public_hosts_meet_by_a_code() {
     let Some(internet) = Internet::new() else { return };
     let lab = Lab::new();
-    let hosts = ["hub", "a", "b"].map(|name| internet.public(name, 1));
+    let hosts = ["hub", "alice", "bob"].map(|name| internet.public(name, 1));
     let (_hub, contact) = hub(&lab, &hosts[0]);
     let (a, b) = (node(&lab, "a", &hosts[1], &contact), node(&lab, "b", &hosts[2], &contact));
     sync(&lab, &a, &b);
@@ -215,9 +215,85 @@ fn public_hosts_meet_by_a_code() {
 fn a_device_behind_a_router_joins_a_public_one() {
     let Some(internet) = Internet::new() else { return };
     let lab = Lab::new();
-    let hosts = ["hub", "a"].map(|name| internet.public(name, 1));
+    let hosts = ["hub", "alice"].map(|name| internet.public(name, 1));
     let home = internet.home(Kind::Port, 1).expect("it needs no miniupnpd");
     let (_hub, contact) = hub(&lab, &hosts[0]);
     let (a, b) = (node(&lab, "a", &hosts[1], &contact), node(&lab, "b", &home.hosts()[0], &contact));
     sync(&lab, &a, &b);
+}
+
+/// What a node says of its own network.
+fn net(node: &Node) -> Option<Net> {
+    match node.ask(&Request::Net) {
+        Ok(Reply::Net(net)) => Some(net),
+        _ => None,
+    }
+}
+
+/// Two homes, the nodes in them, and the hub between.
+struct Homes {
+    homes: [Home; 2],
+    nodes: [Node; 2],
+    _hub: Node,
+    _public: Host,
+}
+
+impl Homes {
+    fn new(internet: &Internet, lab: &Lab, kinds: [Kind; 2]) -> Option<Self> {
+        let public = internet.public("hub", 1);
+        let homes = [internet.home(kinds[0], 1)?, internet.home(kinds[1], 1)?];
+        let (hub, contact) = hub(lab, &public);
+        let node = |at: usize| node(lab, ["a", "b"][at], &homes[at].hosts()[0], &contact);
+        Some(Self { nodes: [node(0), node(1)], homes, _hub: hub, _public: public })
+    }
+
+    /// `a` shares, `b` joins by the invitation; then the path that `b` has to `a` is direct.
+    fn sync_directly(&self, lab: &Lab) {
+        let [a, b] = &self.nodes;
+        let (from, to) = (lab.folder("from", &[("hello.txt", "hello")]), lab.folder("to", &[]));
+        let invited = a.share(&from, Access::Write).unwrap();
+        b.join(&invited.invitation, &to).unwrap();
+        become_equal(&from, &to);
+        let peer = a.status().unwrap().node;
+        let path = until(LIMIT, || {
+            let session = net(b)?.sessions.into_iter().find(|session| session.node == peer)?;
+            session.paths.into_iter().find(|path| path.in_use)
+        });
+        let path = path.expect("there is a path");
+        assert_eq!(path.relay, None);
+        let outer = self.homes[0].outer().expect("it has IPv4").to_string();
+        assert!(path.address.starts_with(&outer), "{path:?}");
+    }
+}
+
+#[test]
+fn a_device_whose_router_maps_a_port_is_reached_from_behind_another_router() {
+    let Some(internet) = Internet::new() else { return };
+    let lab = Lab::new();
+    let Some(homes) = Homes::new(&internet, &lab, [Kind::Upnp, Kind::Port]) else { return };
+    let mapped = until(LIMIT, || {
+        let net = net(&homes.nodes[0])?;
+        let mapping = net.port_mapping?;
+        (mapping.state == "mapped" && net.reachable).then_some(mapping)
+    });
+    let mapping = mapped.unwrap_or_else(|| panic!("not mapped: {:?}", net(&homes.nodes[0])));
+    let outer = homes.homes[0].outer().expect("it has IPv4").to_string();
+    assert!(mapping.external.as_ref().is_some_and(|external| external.starts_with(&outer)), "{mapping:?}");
+    homes.sync_directly(&lab);
+}
+
+#[test]
+fn a_device_behind_an_open_router_is_reached_where_its_hub_sees_it() {
+    let Some(internet) = Internet::new() else { return };
+    let lab = Lab::new();
+    let Some(homes) = Homes::new(&internet, &lab, [Kind::Full, Kind::Port]) else { return };
+    let outer = homes.homes[0].outer().expect("it has IPv4").to_string();
+    let seen = until(LIMIT, || {
+        let status = homes.nodes[0].status().ok()?;
+        status.listen.iter().any(|address| address.starts_with(&outer)).then_some(())
+    });
+    assert!(seen.is_some(), "nobody tells it: {:?}", homes.nodes[0].status());
+    let hubs = net(&homes.nodes[0]).expect("it answers").hubs;
+    assert!(hubs.len() == 1 && hubs[0].connected, "{hubs:?}");
+    homes.sync_directly(&lab);
 }

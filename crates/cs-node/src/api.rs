@@ -3,7 +3,11 @@
 //! The command line is a client of this and of nothing else, so whatever it can do, a program can do over the socket.
 //! Every reply carries [`API_VERSION`]; within one version fields are only added.
 
+mod net;
+
 use serde::{Deserialize, Serialize};
+
+pub use net::{Net, NetHub, NetPath, NetRelay, NetSession, PortMapping};
 
 /// Version of the request and reply objects. Raised when a field changes its meaning or goes away.
 pub const API_VERSION: u32 = 1;
@@ -171,9 +175,11 @@ pub enum Request {
     },
     /// Why things are as they are: every wait, path and problem with its cause.
     Doctor {
-        /// A space, a peer, `dht` or `folder`; `None` means all.
+        /// A space, a peer, `dht`, `net` or `folder`; `None` means all.
         subject: Option<String>,
     },
+    /// This node's own network: its NAT, mapped ports, relays, and the paths of its sessions.
+    Net,
     /// Ends the node, cleanly.
     Stop,
 }
@@ -274,6 +280,8 @@ pub enum Reply {
         /// Worst first.
         findings: Vec<Finding>,
     },
+    /// To `net`.
+    Net(Net),
     /// To everything that only had to be done; says what was done.
     Done {
         /// One sentence.

@@ -13,7 +13,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 /// The settings there are, by name.
-pub(crate) const KEYS: [&str; 4] = ["node.listen", "node.bootstrap", "node.lan", "node.role"];
+pub(crate) const KEYS: [&str; 6] =
+    ["node.listen", "node.bootstrap", "node.relays", "node.lan", "node.port-mapping", "node.role"];
 
 /// What a new file begins with.
 pub(crate) const TEMPLATE: &str = "\
@@ -22,8 +23,10 @@ pub(crate) const TEMPLATE: &str = "\
 # [node]
 # listen = [\"[::]:4040\"]                 # default: every interface, any port
 # bootstrap = [\"ID@host.example:4040\"]   # nodes of the DHT to begin with
+# relays = [\"ID@host.example:4040\"]      # hubs, or TURN servers as \"USER:PASSWORD@HOST:PORT\"; `/tcp` behind it for TCP
 # lan = true                             # find devices on the local network
-# role = \"member\"                        # or \"bootstrap\": a node that others begin with
+# port-mapping = true                    # ask the router for a port
+# role = \"member\"                        # or \"hub\", which relays, or \"bootstrap\", which others begin with
 ";
 
 /// How the node runs.
@@ -33,15 +36,20 @@ pub(crate) struct Config {
     pub(crate) listen: Vec<Listen>,
     /// Nodes of the DHT to begin with.
     pub(crate) bootstrap: Vec<Bootstrap>,
+    /// Relays, best first.
+    pub(crate) relays: Vec<RelayPlace>,
     /// Whether to look for devices on the local network. Default: yes.
     pub(crate) lan: bool,
+    /// Whether to ask the router for a port. Default: yes.
+    pub(crate) port_mapping: bool,
     /// What the node is for others.
     pub(crate) role: Role,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { listen: Vec::new(), bootstrap: Vec::new(), lan: true, role: Role::Member }
+        let (listen, bootstrap, relays) = (Vec::new(), Vec::new(), Vec::new());
+        Self { listen, bootstrap, relays, lan: true, port_mapping: true, role: Role::Member }
     }
 }
 
@@ -76,7 +84,9 @@ impl Config {
         Ok(Self {
             listen: node.listen.iter().map(|s| value(text, s)).collect::<Result<_, _>>()?,
             bootstrap: node.bootstrap.iter().map(|s| value(text, s)).collect::<Result<_, _>>()?,
+            relays: node.relays.iter().map(|s| value(text, s)).collect::<Result<_, _>>()?,
             lan: node.lan.unwrap_or(default.lan),
+            port_mapping: node.port_mapping.unwrap_or(default.port_mapping),
             role: node.role.as_ref().map_or(Ok(default.role), |s| value(text, s))?,
         })
     }
@@ -87,7 +97,9 @@ impl Config {
         Some(match key {
             "node.listen" => list(self.listen.iter().map(ToString::to_string).collect()),
             "node.bootstrap" => list(self.bootstrap.iter().map(ToString::to_string).collect()),
+            "node.relays" => list(self.relays.iter().map(ToString::to_string).collect()),
             "node.lan" => self.lan.into(),
+            "node.port-mapping" => self.port_mapping.into(),
             "node.role" => self.role.to_string().into(),
             _ => return None,
         })
@@ -122,13 +134,16 @@ struct File {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct NodeTable {
     #[serde(default)]
     listen: Vec<Spanned<String>>,
     #[serde(default)]
     bootstrap: Vec<Spanned<String>>,
+    #[serde(default)]
+    relays: Vec<Spanned<String>>,
     lan: Option<bool>,
+    port_mapping: Option<bool>,
     role: Option<Spanned<String>>,
 }
 
@@ -195,16 +210,90 @@ impl FromStr for Bootstrap {
         let id = id
             .parse()
             .map_err(|_| Unfit("the part before `@` is not the ID of a node (`cosync id` prints it)"))?;
-        let (host, port) =
-            place.rsplit_once(':').ok_or(Unfit("the port is missing: expected ID@HOST:PORT"))?;
-        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-        let host = bare.unwrap_or(host);
-        if host.is_empty() || (bare.is_none() && host.contains(':')) {
-            return Err(Unfit("expected ID@HOST:PORT; an IPv6 address stands in brackets"));
+        let (host, port) = host_and_port(place)?;
+        Ok(Self { id, host, port })
+    }
+}
+
+fn host_and_port(place: &str) -> Result<(String, u16), Unfit> {
+    let (host, port) = place.rsplit_once(':').ok_or(Unfit("the port is missing: expected HOST:PORT"))?;
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    let host = bare.unwrap_or(host);
+    if host.is_empty() || (bare.is_none() && host.contains(':')) {
+        return Err(Unfit("expected HOST:PORT; an IPv6 address stands in brackets"));
+    }
+    let port = port.parse().ok().filter(|p| *p != 0);
+    Ok((host.to_owned(), port.ok_or(Unfit("the port is a number from 1 to 65535"))?))
+}
+
+/// A relay: a hub, or a TURN server of another make. Its host is looked up when the node starts.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct RelayPlace {
+    pub(crate) who: RelayUser,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// Over TCP instead of UDP.
+    pub(crate) tcp: bool,
+}
+
+/// Who this node is to a relay.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum RelayUser {
+    /// The relay is this node, and needs no password.
+    Node(NodeId),
+    /// As a TURN server was told.
+    Named { user: String, password: String },
+}
+
+impl FromStr for RelayPlace {
+    type Err = Unfit;
+
+    fn from_str(text: &str) -> Result<Self, Unfit> {
+        let expected = Unfit("expected ID@HOST:PORT or USER:PASSWORD@HOST:PORT, perhaps with /tcp behind it");
+        let (who, place) = text.rsplit_once('@').ok_or(expected)?;
+        let (place, tcp) = match place.rsplit_once('/') {
+            None => (place, false),
+            Some((place, "udp")) => (place, false),
+            Some((place, "tcp")) => (place, true),
+            Some(_) => return Err(expected),
+        };
+        let who = match (who.parse(), who.split_once(':')) {
+            (Ok(id), _) => RelayUser::Node(id),
+            (_, Some((user, password))) if !user.is_empty() => {
+                RelayUser::Named { user: user.to_owned(), password: password.to_owned() }
+            }
+            _ => return Err(expected),
+        };
+        let (host, port) = host_and_port(place)?;
+        Ok(Self { who, host, port, tcp })
+    }
+}
+
+impl fmt::Display for RelayPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { who, host, port, tcp } = self;
+        match who {
+            RelayUser::Node(id) => write!(f, "{id}@")?,
+            RelayUser::Named { user, password } => write!(f, "{user}:{password}@")?,
         }
-        let port =
-            port.parse().ok().filter(|p| *p != 0).ok_or(Unfit("the port is a number from 1 to 65535"))?;
-        Ok(Self { id, host: host.to_owned(), port })
+        if host.contains(':') {
+            write!(f, "[{host}]:{port}")?
+        } else {
+            write!(f, "{host}:{port}")?
+        }
+        f.write_str(if *tcp { "/tcp" } else { "" })
+    }
+}
+
+/// The password is left out.
+impl fmt::Debug for RelayPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port, tcp, .. } = self;
+        f.debug_struct("RelayPlace")
+            .field("host", host)
+            .field("port", port)
+            .field("tcp", tcp)
+            .finish_non_exhaustive()
     }
 }
 
@@ -220,7 +309,9 @@ impl fmt::Display for Bootstrap {
 pub(crate) enum Role {
     /// A device among others
     Member,
-    /// A node that others begin with: gives peer lists and the signed network configuration
+    /// A node that everybody can reach: passes signals on and relays for those who cannot be reached
+    Hub,
+    /// A hub that others begin with: gives peer lists and the signed network configuration too
     Bootstrap,
 }
 
@@ -230,8 +321,9 @@ impl FromStr for Role {
     fn from_str(text: &str) -> Result<Self, Unfit> {
         match text {
             "member" => Ok(Self::Member),
+            "hub" => Ok(Self::Hub),
             "bootstrap" => Ok(Self::Bootstrap),
-            _ => Err(Unfit("expected `member` or `bootstrap`")),
+            _ => Err(Unfit("expected `member`, `hub` or `bootstrap`")),
         }
     }
 }
@@ -240,6 +332,7 @@ impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Member => "member",
+            Self::Hub => "hub",
             Self::Bootstrap => "bootstrap",
         })
     }
@@ -267,7 +360,8 @@ mod tests {
         let config = Config::parse(&text).unwrap();
         assert_eq!(config.listen, [Listen("[::]:4040".parse().unwrap())]);
         assert_eq!(config.bootstrap, [Bootstrap { id: id(), host: "host.example".into(), port: 4040 }]);
-        assert_eq!((config.lan, config.role), (true, Role::Member));
+        assert_eq!((config.lan, config.port_mapping, config.role), (true, true, Role::Member));
+        assert_eq!(config.relays[0].to_string(), format!("{}@host.example:4040", id()));
     }
 
     #[test]
@@ -291,6 +385,19 @@ mod tests {
         let bad_place = ["host", ":1", "host:0", "host:70000", "2001:db8::1:4040", "[]:1"];
         for text in bad.into_iter().chain(bad_place.map(|place| format!("{}@{place}", id()))) {
             assert!(text.parse::<Bootstrap>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_relay_is_read_as_it_is_written_and_its_password_is_not_shown() {
+        let own = format!("{}@host.example:4040", id());
+        for text in [own.clone(), format!("{own}/tcp"), "me:se:cr@et@[2001:db8::1]:443/tcp".to_owned()] {
+            let relay: RelayPlace = text.parse().unwrap();
+            assert_eq!(relay.to_string(), text);
+            assert!(!format!("{relay:?}").contains("cr@et"));
+        }
+        for text in ["host:1", "nobody@host:1", ":word@host:1", "me:word@host", "me:word@host:1/sctp"] {
+            assert!(text.parse::<RelayPlace>().is_err(), "{text}");
         }
     }
 

@@ -8,16 +8,19 @@ use bytes::Bytes;
 use cs_dht::Contact;
 use cs_identity::NodeId;
 use cs_store::{DirDisk, OnDamage, OpenOptions, Recovery, Store, StoreError};
-use cs_transport::net::{self, BindError, Endpoint, EndpointConfig, Events, RpcToken};
+use cs_transport::net::{self, BindError, Endpoint, EndpointConfig, Events, Relay, RpcToken};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::api::{Problem, ProblemCode, Reply, Request};
 use crate::clock::{Monotonic, unix_ms};
-use crate::core::{self, CommandId, Event, FolderCommand, FolderEvent, Input, NodeCore, Output, SessionId};
+use crate::core::{
+    self, CommandId, Event, FolderCommand, FolderEvent, Input, Network, NodeCore, Output, SessionId,
+};
 use crate::folders::{Folders, Opening};
 use crate::home::Home;
 use crate::lan;
+use crate::router::Router;
 
 /// How a node is to run.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +31,12 @@ pub struct Options {
     pub bootstrap: Vec<(NodeId, SocketAddr)>,
     /// Whether this is a node that others begin with.
     pub is_bootstrap: bool,
+    /// Whether it passes signals on and relays for others; who others begin with does so too.
+    pub is_hub: bool,
+    /// Relays to use before those of hubs, best first.
+    pub relays: Vec<Relay>,
+    /// Whether to leave the router as it is instead of asking it for a port.
+    pub no_port_mapping: bool,
     /// Whether to look for peers on the local network, and to be found there.
     pub lan: bool,
     /// Whether to open a damaged log: what is damaged is kept aside, everything intact goes on.
@@ -123,6 +132,7 @@ pub struct Driver {
     answers: BTreeMap<CommandId, oneshot::Sender<Result<Reply, Problem>>>,
     waiting_reads: BTreeMap<NodeId, VecDeque<(cs_identity::SpaceId, FolderCommand)>>,
     lan: Option<lan::Link>,
+    router: Router,
     next: u64,
     stopping: bool,
     log: Box<dyn FnMut(&Event) + Send>,
@@ -173,10 +183,16 @@ impl Driver {
         let (endpoint, events) = Endpoint::bind(config).await.map_err(StartError::Bind)?;
         let clock = Monotonic::start();
         let contact = |(id, addr): &(NodeId, SocketAddr)| Contact { id: *id, addrs: vec![*addr] };
+        let addrs = endpoint.reachable_addrs();
+        let port = lan::port(&endpoint).filter(|_| !options.no_port_mapping);
+        let router = Router::of(&addrs, port);
         let config = core::Config {
-            addrs: endpoint.reachable_addrs(),
+            is_hidden: router.is_between(),
+            addrs,
             bootstrap: options.bootstrap.iter().map(contact).collect(),
             is_bootstrap: options.is_bootstrap,
+            is_hub: options.is_hub,
+            relays: options.relays,
             lost_statements: !recovery.damage.is_empty(),
             unix_ms: unix_ms(),
         };
@@ -209,6 +225,7 @@ impl Driver {
             answers: BTreeMap::new(),
             waiting_reads: BTreeMap::new(),
             lan,
+            router,
             next: 0,
             stopping: false,
             log,
@@ -235,6 +252,7 @@ impl Driver {
                 Some(event) = self.events.recv() => self.on_event(event),
                 Some((space, event)) = self.news.recv() => self.input(Input::Folder { space, event }),
                 Some(arrived) = self.inbox.recv() => self.on_arrived(arrived),
+                () = self.router.changed() => self.on_router(),
                 () = sleep_until(wake) => {}
             }
             self.take_what_waits();
@@ -246,6 +264,7 @@ impl Driver {
             self.read_for_those_who_caught_up();
             self.carry_out();
         }
+        self.router.close().await;
         self.endpoint.shutdown().await;
         tokio::task::block_in_place(|| self.folders.close_all());
         let broken = self.core.broken();
@@ -282,6 +301,9 @@ impl Driver {
 
     fn on_asked(&mut self, (request, answer): Asked) {
         let id = self.number();
+        if matches!(request, Request::Net | Request::Doctor { .. }) {
+            self.look_at_network();
+        }
         self.answers.insert(id, answer);
         self.input(Input::Command { id, request });
     }
@@ -327,9 +349,32 @@ impl Driver {
                 self.carry_out();
                 self.tokens.remove(&number);
             }
-            net::Event::AddressObserved { addr } => self.input(Input::AddressObserved { addr }),
+            net::Event::AddressObserved { addr } => {
+                self.router.observed(addr.ip());
+                self.input(Input::AddressObserved { addr });
+            }
+            net::Event::NatChanged(_) => self.look_at_network(),
             _ => {}
         }
+    }
+
+    fn on_router(&mut self) {
+        self.endpoint.set_mapped(self.router.mapped().into_iter().collect());
+        self.look_at_network();
+    }
+
+    /// Tells the core what the transport knows now.
+    fn look_at_network(&mut self) {
+        let paths =
+            self.sessions.iter().map(|(number, (session, _))| (*number, self.endpoint.paths(*session)));
+        let tried = self.core.peers_of_interest().into_iter().map(|peer| (peer, self.endpoint.tried(peer)));
+        let network = Network {
+            nat: self.endpoint.nat(),
+            mapping: self.router.mapping(),
+            paths: paths.collect(),
+            tried: tried.collect(),
+        };
+        self.input(Input::Network(Box::new(network)));
     }
 
     fn carry_out(&mut self) {
@@ -340,9 +385,10 @@ impl Driver {
 
     fn carry_out_one(&mut self, output: Output) {
         match output {
-            Output::Dial { peer, addrs } => {
-                self.endpoint.dial(peer, addrs, Vec::new());
+            Output::Dial { peer, addrs, via } => {
+                self.endpoint.dial(peer, addrs, via);
             }
+            Output::Relays { relays } => self.endpoint.set_relays(relays),
             Output::Send { session, lane, bytes } => {
                 if let Some((session, _)) = self.sessions.get(&session) {
                     // A session that is gone is reported as `Down`.

@@ -12,6 +12,7 @@ mod home;
 pub mod http;
 mod json;
 mod lan;
+mod router;
 pub mod ticket;
 pub mod wire;
 

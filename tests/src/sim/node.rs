@@ -102,9 +102,9 @@ impl Machine {
         let config = Config {
             addrs: vec![self.addr],
             is_bootstrap: bootstrap.iter().any(|c| c.id == self.id),
-            lost_statements: false,
             bootstrap: bootstrap.into_iter().filter(|c| c.id != self.id).collect(),
             unix_ms: self.unix_ms(now),
+            ..Config::default()
         };
         let entropy = Box::new(move || chance.bytes());
         let core = NodeCore::new(config, self.secret.clone(), store, now - booted_at, entropy);

@@ -341,13 +341,13 @@ impl World {
 
     fn carry_out_one(&mut self, node: usize, output: Output) {
         match output {
-            Output::Dial { peer, addrs } => self.dial(node, peer, addrs),
+            Output::Dial { peer, addrs, .. } => self.dial(node, peer, addrs),
             Output::Send { session, lane, bytes } => self.send(node, session, lane, bytes),
             Output::Close { session } => self.end_session(session),
             Output::Rpc { rpc, to, addr, bytes } => self.rpc(node, rpc, to, addr, bytes),
             Output::RpcReply { token, bytes } => self.rpc_reply(node, token, bytes),
-            // Machines are on different networks.
-            Output::Announce { .. } | Output::SearchLan => {}
+            // Machines are on different networks, and each reaches every other.
+            Output::Announce { .. } | Output::SearchLan | Output::Relays { .. } => {}
             Output::OpenFolder { space, dir, chunk_key, create } => {
                 self.open_folder(node, space, &dir, chunk_key, create);
             }

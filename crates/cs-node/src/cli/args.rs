@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use cs_node::api::Access;
 
-use crate::config::{Bootstrap, Listen, Role};
+use crate::config::{Bootstrap, Listen, RelayPlace, Role};
 
 /// Folders and documents in sync between devices and people, with no server to trust.
 ///
@@ -170,9 +170,11 @@ pub(crate) enum Command {
     },
     /// Say why things are as they are: every wait, path and problem with its cause
     Doctor {
-        /// A space, the beginning of a peer's ID, `dht` or `folder`; everything when left out
+        /// A space, the beginning of a peer's ID, `dht`, `net` or `folder`; everything when left out
         subject: Option<String>,
     },
+    /// Show this device's network: its NAT, mapped port, relays and hubs, and the paths to each peer
+    Net,
     /// Print the ID of this device
     Id,
     /// Show and change the configuration file
@@ -324,6 +326,12 @@ pub(crate) struct Node {
     /// Node of the DHT to begin with; may be repeated
     #[arg(long, value_name = "ID@HOST:PORT")]
     pub(crate) bootstrap: Vec<Bootstrap>,
+    /// Relay to use before those of hubs, `/tcp` behind it for TCP; may be repeated
+    #[arg(long, value_name = "ID@HOST:PORT|USER:PASSWORD@HOST:PORT")]
+    pub(crate) relay: Vec<RelayPlace>,
+    /// Leave the router as it is instead of asking it for a port
+    #[arg(long)]
+    pub(crate) no_port_mapping: bool,
     /// Neither look for devices on the local network nor be found there
     #[arg(long, overrides_with = "lan")]
     pub(crate) no_lan: bool,
@@ -341,18 +349,26 @@ pub(crate) struct Node {
 impl Node {
     /// Whether anything was asked for.
     pub(crate) fn is_given(&self) -> bool {
-        let Self { listen, bootstrap, no_lan, lan, role, salvage } = self;
-        !listen.is_empty() || !bootstrap.is_empty() || *no_lan || *lan || role.is_some() || *salvage
+        let Self { listen, bootstrap, relay, no_port_mapping, no_lan, lan, role, salvage } = self;
+        let lists = [listen.is_empty(), bootstrap.is_empty(), relay.is_empty()];
+        let flags = [*no_port_mapping, *no_lan, *lan, role.is_some(), *salvage];
+        lists.contains(&false) || flags.contains(&true)
     }
 
     /// The same options as arguments of another process.
     pub(crate) fn to_args(&self) -> Vec<String> {
         let listen = self.listen.iter().flat_map(|a| ["--listen".to_owned(), a.to_string()]);
         let bootstrap = self.bootstrap.iter().flat_map(|b| ["--bootstrap".to_owned(), b.to_string()]);
+        let relays = self.relay.iter().flat_map(|r| ["--relay".to_owned(), r.to_string()]);
         let role = self.role.iter().flat_map(|r| ["--role".to_owned(), r.to_string()]);
-        let flags = [("--no-lan", self.no_lan), ("--lan", self.lan), ("--salvage", self.salvage)];
+        let flags = [
+            ("--no-port-mapping", self.no_port_mapping),
+            ("--no-lan", self.no_lan),
+            ("--lan", self.lan),
+            ("--salvage", self.salvage),
+        ];
         let flags = flags.into_iter().filter(|(_, set)| *set).map(|(name, _)| name.to_owned());
-        listen.chain(bootstrap).chain(role).chain(flags).collect()
+        listen.chain(bootstrap).chain(relays).chain(role).chain(flags).collect()
     }
 }
 

@@ -7,6 +7,7 @@ mod demo;
 mod foreground;
 mod invited;
 mod live;
+mod net;
 mod place;
 mod settings;
 mod show;
@@ -164,6 +165,7 @@ async fn ask(client: &Client, command: Command) -> Result<(), Problem> {
         Command::Pause { space } => Request::Pause { space: space.space },
         Command::Resume { space } => Request::Resume { space: space.space },
         Command::Doctor { subject } => Request::Doctor { subject },
+        Command::Net => Request::Net,
         Command::Share(_) | Command::Join(_) | Command::Up(_) | Command::Down | Command::Id => {
             unreachable!("taken before")
         }

@@ -137,10 +137,10 @@ fn edit(text: &str, key: &str, values: Option<&[String]>) -> Result<String, Refu
 
 fn value_of(name: &str, values: &[String]) -> Result<Value, Refused> {
     Ok(match (name, values) {
-        ("listen" | "bootstrap", several) => {
+        ("listen" | "bootstrap" | "relays", several) => {
             Value::Array(several.iter().map(String::as_str).collect::<Array>())
         }
-        ("lan", [one]) => {
+        ("lan" | "port-mapping", [one]) => {
             Value::from(one.parse::<bool>().map_err(|_| Refused::Unfit("expected `true` or `false`"))?)
         }
         (_, [one]) => Value::from(one.as_str()),

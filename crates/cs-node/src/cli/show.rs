@@ -4,6 +4,7 @@ use cs_node::api::{
     Conflict, Device, Entry, Finding, Invited, Level, LogEntry, Member, Reply, Space, SpaceState, Status,
 };
 
+use crate::cli::net;
 use crate::cli::words::{count, safe, short, size, table, when};
 
 /// What is good for a day is so for a day less the time it took to print it.
@@ -24,6 +25,7 @@ pub(crate) fn reply(reply: &Reply, now_ms: u64) -> String {
         Reply::Consent { consent } => format!("{consent}\n"),
         Reply::Recovery { message, recovery } => recovered(message, recovery.as_deref()),
         Reply::Findings { findings } => self::findings(findings),
+        Reply::Net(net) => net::text(net),
         Reply::Done { message } => format!("{}\n", safe(message)),
     }
 }

@@ -4,10 +4,10 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use cs_identity::NodeId;
 use cs_node::api::{Problem, ProblemCode, Reply, Request};
 use cs_node::{Options, StartError, core};
 use cs_store::StoreError;
+use cs_transport::net::{Relay, RelayCredentials, RelayTransport};
 use serde_json::json;
 
 use crate::cli::args::{Join, Node, Share, Up};
@@ -15,7 +15,7 @@ use crate::cli::client::{Client, Line};
 use crate::cli::foreground::{self, Running, Way};
 use crate::cli::live::{self, Live};
 use crate::cli::{background, invited, place, text, words};
-use crate::config::{Bootstrap, Config, Role};
+use crate::config::{Config, RelayPlace, RelayUser, Role};
 
 /// What to do about a damaged log.
 const SALVAGE: &str = "`cosync up --salvage` keeps the damaged segment aside and goes on with everything intact; what is \
@@ -183,36 +183,62 @@ pub(crate) async fn options(client: &Client, node: &Node) -> Result<Options, Pro
     let listen = if node.listen.is_empty() { &file.listen } else { &node.listen };
     let mut bootstrap = Vec::new();
     for named in if node.bootstrap.is_empty() { &file.bootstrap } else { &node.bootstrap } {
-        let found = live::patiently(client.out, &format!("looking up {}", named.host), look_up(named)).await;
+        let found = patient_look_up(client, &named.host, named.port).await;
         match found {
-            Ok(found) => bootstrap.extend(found),
+            Ok(found) => bootstrap.extend(found.into_iter().map(|addr| (named.id, addr))),
             Err(problem) if !node.bootstrap.is_empty() => return Err(problem),
             // A device that is offline starts all the same: it knows other nodes from before.
             Err(problem) => foreground::warn(client, &format!("{} Going on without it.", problem.message)),
         }
     }
+    let mut relays = Vec::new();
+    for named in if node.relay.is_empty() { &file.relays } else { &node.relay } {
+        match patient_look_up(client, &named.host, named.port).await {
+            Ok(found) => relays.extend(found.into_iter().map(|addr| relay(named, addr))),
+            Err(problem) if !node.relay.is_empty() => return Err(problem),
+            Err(problem) => foreground::warn(client, &format!("{} Going on without it.", problem.message)),
+        }
+    }
+    let role = node.role.unwrap_or(file.role);
     Ok(Options {
         listen: listen.iter().map(|l| l.0).collect(),
         bootstrap,
-        is_bootstrap: node.role.unwrap_or(file.role) == Role::Bootstrap,
+        is_bootstrap: role == Role::Bootstrap,
+        is_hub: role == Role::Hub,
+        relays,
+        no_port_mapping: node.no_port_mapping || !file.port_mapping,
         lan: node.lan || (file.lan && !node.no_lan),
         salvage: node.salvage,
     })
 }
 
-async fn look_up(named: &Bootstrap) -> Result<Vec<(NodeId, SocketAddr)>, Problem> {
+fn relay(named: &RelayPlace, addr: SocketAddr) -> Relay {
+    let transport = if named.tcp { RelayTransport::Tcp } else { RelayTransport::Udp };
+    let credentials = match &named.who {
+        RelayUser::Node(id) => RelayCredentials::Node(*id),
+        RelayUser::Named { user, password } => {
+            RelayCredentials::Password { username: user.clone(), password: password.clone().into() }
+        }
+    };
+    Relay { addr, transport, credentials }
+}
+
+async fn patient_look_up(client: &Client, host: &str, port: u16) -> Result<Vec<SocketAddr>, Problem> {
+    live::patiently(client.out, &format!("looking up {host}"), look_up(host, port)).await
+}
+
+async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Problem> {
     let failed = |why: String| {
         Problem::new(
             ProblemCode::Unreachable,
-            format!("The bootstrap node's host `{}` cannot be looked up: {why}.", named.host),
+            format!("The host `{host}` cannot be looked up: {why}."),
             "Check the name and the network, or give its numeric address.",
         )
     };
-    let lookup = tokio::net::lookup_host((named.host.as_str(), named.port));
+    let lookup = tokio::net::lookup_host((host, port));
     let found =
         within(LOOKUP_LIMIT, lookup).await.ok_or_else(|| failed("no name server answered".to_owned()))?;
-    let found: Vec<_> =
-        found.map_err(|error| failed(place::plain(&error)))?.map(|addr| (named.id, addr)).collect();
+    let found: Vec<_> = found.map_err(|error| failed(place::plain(&error)))?.collect();
     if found.is_empty() { Err(failed("it has no address".to_owned())) } else { Ok(found) }
 }
 

@@ -7,9 +7,7 @@ use cs_identity::control::{Draft, Statement};
 use cs_identity::{NodeId, OpId, Signed, SpaceId};
 use cs_store::Disk;
 
-use crate::api::{
-    API_VERSION, Access, Finding, Invited, Level, Problem, ProblemCode, Reply, Request, Status,
-};
+use crate::api::{API_VERSION, Access, Finding, Invited, Problem, ProblemCode, Reply, Request, Status};
 use crate::core::NodeCore;
 use crate::core::joining::{Joining, Means};
 use crate::core::keys::Keyring;
@@ -83,6 +81,7 @@ impl<D: Disk> NodeCore<D> {
             Request::Pause { space } => self.pause(space.as_deref(), true),
             Request::Resume { space } => self.pause(space.as_deref(), false),
             Request::Doctor { subject } => self.doctor(subject.as_deref()),
+            Request::Net => Ok(Reply::Net(self.net())),
             Request::Stop => Ok(self.stop()),
             Request::Share { .. } | Request::Join { .. } => unreachable!("`command` takes these two"),
         }
@@ -412,17 +411,11 @@ impl<D: Disk> NodeCore<D> {
         {
             findings.extend(space.findings(&self.host));
         }
-        for (peer, known) in self.peers.iter().filter(|(peer, _)| asked(&peer.to_string())) {
-            let finding = format!(
-                "Connected directly at {}; every byte is encrypted by Noise IK over QUIC.",
-                known.addr
-            );
-            findings.push(Finding {
-                level: Level::Fine,
-                subject: peer.short().to_string(),
-                finding,
-                advice: None,
-            });
+        for peer in self.peers_of_interest().iter().filter(|peer| asked(&peer.to_string())) {
+            findings.extend(self.ways_to(peer, subject.is_some()));
+        }
+        if asked("net") {
+            findings.push(self.network_finding());
         }
         if asked("dht") {
             findings.push(self.discovery.finding());
@@ -430,7 +423,7 @@ impl<D: Disk> NodeCore<D> {
         if findings.is_empty() {
             return Err(not_found(
                 format!("Nothing here is called `{}`.", subject.unwrap_or_default()),
-                "Name a space, the beginning of a peer's ID, `dht` or `folder`.",
+                "Name a space, the beginning of a peer's ID, `dht`, `net` or `folder`.",
             ));
         }
         findings.sort_by_key(|f| f.level);

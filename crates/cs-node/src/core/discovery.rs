@@ -4,13 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use cs_dht::wire::Extensions;
 use cs_dht::{Contact, Dht, LookupId, Mode, NetworkConfig, PeerRecord, ProviderRecord};
 use cs_identity::{NodeId, Signed};
 use cs_store::Disk;
 
 use crate::api::{Finding, Level};
+use crate::core;
 use crate::core::archive::Archive;
 use crate::core::host::Host;
+use crate::core::hubs::{self, Hubs};
+use crate::core::network::Network;
 use crate::core::ports::Output;
 
 const PEER: &[u8] = b"peer/";
@@ -47,10 +51,14 @@ const MAX_ADDRS: usize = 8;
 
 /// Roles in a peer record.
 const ROLE_BOOTSTRAP: u8 = 1;
+/// Relays and tells addresses.
+const ROLE_HUB: u8 = 2;
 
 #[derive(Debug, Default)]
 struct Known {
     addrs: Vec<SocketAddr>,
+    /// The hubs that its record names.
+    hubs: Vec<Contact>,
     dialling: bool,
     lookup: bool,
     wait: Duration,
@@ -68,7 +76,7 @@ enum Purpose {
 #[derive(Debug)]
 pub(crate) enum Found {
     /// Somebody who offers a code.
-    Offer { rendezvous: [u8; 32], peer: NodeId, addrs: Vec<SocketAddr> },
+    Offer { rendezvous: [u8; 32], peer: NodeId, addrs: Vec<SocketAddr>, hubs: Vec<Contact> },
     /// A peer's addresses, by its own record.
     Peer { peer: NodeId, addrs: Vec<SocketAddr> },
 }
@@ -78,8 +86,14 @@ pub(crate) struct Discovery {
     known: BTreeMap<NodeId, Known>,
     connected: BTreeSet<NodeId>,
     wanted: BTreeSet<NodeId>,
+    /// The members of each space: those who may know each other.
+    circles: Vec<BTreeSet<NodeId>>,
+    pub(crate) hubs: Hubs,
+    serves: bool,
     bootstrap: Vec<Contact>,
     lookups: BTreeMap<LookupId, Purpose>,
+    /// The address outside that a router maps to this node.
+    mapped: Option<SocketAddr>,
     /// Own addresses: those bound, and those that peers see.
     pub(crate) addrs: Vec<SocketAddr>,
     roles: u8,
@@ -89,15 +103,12 @@ pub(crate) struct Discovery {
 }
 
 impl Discovery {
-    pub(crate) fn new<D: Disk>(
-        host: &mut Host,
-        store: &Archive<D>,
-        listen: Vec<SocketAddr>,
-        bootstrap: Vec<Contact>,
-        is_bootstrap: bool,
-    ) -> Self {
+    pub(crate) fn new<D: Disk>(host: &mut Host, store: &Archive<D>, config: core::Config) -> Self {
+        let core::Config { addrs: listen, bootstrap, is_bootstrap, is_hub, relays, is_hidden, .. } = config;
+        let serves = is_bootstrap || is_hub;
+        let hubs = Hubs::new(&bootstrap, relays, is_hidden && !serves);
         let mut config = cs_dht::Config::new(host.unix_ms());
-        config.mode = Mode::Server;
+        config.mode = if hubs.hidden { Mode::Client } else { Mode::Server };
         let authorities = bootstrap.iter().map(|c| c.id).chain(is_bootstrap.then_some(host.me));
         config.authorities = authorities.take(cs_dht::MAX_AUTHORITIES).collect();
         let seed = host.random();
@@ -109,24 +120,70 @@ impl Discovery {
         }
         set_network_config(host, store, &mut dht, &listen, &bootstrap, is_bootstrap);
         let known = stored_addrs(store).map(|(peer, addrs)| (peer, Known { addrs, ..Known::default() }));
-        Self {
+        let roles = [(is_bootstrap, ROLE_BOOTSTRAP), (serves, ROLE_HUB)];
+        let discovery = Self {
             known: known.collect(),
             dht,
             connected: BTreeSet::new(),
             wanted: BTreeSet::new(),
+            circles: Vec::new(),
+            hubs,
+            serves,
+            mapped: None,
             bootstrap,
             lookups: BTreeMap::new(),
             addrs: listen,
-            roles: if is_bootstrap { ROLE_BOOTSTRAP } else { 0 },
+            roles: roles.iter().filter(|(has, _)| *has).map(|(_, role)| role).sum(),
             announce_at: host.now,
             codes_at: None,
             save_at: host.now + SAVE_INTERVAL,
+        };
+        discovery.tell_relays(host);
+        discovery
+    }
+
+    /// Nodes that an invitation may name: of the DHT, and such as pass signals on to this one.
+    pub(crate) fn bootstrap_nodes(&self) -> Vec<(NodeId, SocketAddr)> {
+        let homes = self.hubs.homes().filter(|hub| self.connected.contains(&hub.id));
+        let mut nodes: Vec<(NodeId, SocketAddr)> = Vec::new();
+        for contact in self.bootstrap.iter().chain(homes) {
+            let is_new = !nodes.iter().any(|(id, _)| *id == contact.id);
+            nodes.extend(contact.addrs.first().filter(|_| is_new).map(|addr| (contact.id, *addr)));
+        }
+        nodes
+    }
+
+    /// What the transport has found out of this node's own network: strangers may reach it, or not.
+    pub(crate) fn on_network(&mut self, host: &Host, network: &Network) {
+        let mapped = network.mapped();
+        if mapped != self.mapped {
+            self.addrs.retain(|addr| Some(*addr) != self.mapped);
+            self.addrs.splice(0..0, mapped);
+            self.mapped = mapped;
+            self.announce_soon(host.now);
+        }
+        let Some(is_reached) = network.is_reached() else { return };
+        let hidden = !is_reached && !self.serves;
+        if hidden != self.hubs.hidden {
+            self.hubs.hidden = hidden;
+            // Who cannot be reached is in nobody's table.
+            self.dht.set_mode(if hidden { Mode::Client } else { Mode::Server });
+            self.announce_soon(host.now);
         }
     }
 
-    /// Nodes of the DHT that an invitation may name.
-    pub(crate) fn bootstrap_nodes(&self) -> Vec<(NodeId, SocketAddr)> {
-        self.bootstrap.iter().filter_map(|c| Some((c.id, *c.addrs.first()?))).collect()
+    /// Nodes that pass signals on and relay, from wherever they are named.
+    fn learn_hubs(&mut self, host: &mut Host, hubs: &[Contact]) {
+        if self.hubs.learn(hubs) {
+            self.tell_relays(host);
+        }
+    }
+
+    fn tell_relays(&self, host: &mut Host) {
+        let relays = self.hubs.relays(host.me);
+        if !relays.is_empty() {
+            host.push(Output::Relays { relays });
+        }
     }
 
     /// Everybody whose addresses were written down: members of a space, now or once.
@@ -134,8 +191,14 @@ impl Discovery {
         stored_addrs(store).map(|(peer, _)| peer).collect()
     }
 
-    /// Who shall be connected. The others are left alone.
-    pub(crate) fn want<D: Disk>(&mut self, store: &mut Archive<D>, wanted: BTreeSet<NodeId>) {
+    /// Who shall be connected, and who of them may know each other. The others are left alone.
+    pub(crate) fn want<D: Disk>(
+        &mut self,
+        store: &mut Archive<D>,
+        wanted: BTreeSet<NodeId>,
+        circles: Vec<BTreeSet<NodeId>>,
+    ) {
+        self.circles = circles;
         for peer in wanted.difference(&self.wanted) {
             // Heard before it was wanted, as of a device that has just joined: a restart must not forget it.
             if let Some(known) = self.known.get(peer).filter(|known| !known.addrs.is_empty()) {
@@ -148,7 +211,7 @@ impl Discovery {
     /// Addresses of a peer, from whatever source; they are tried at once if the peer is wanted.
     pub(crate) fn learn<D: Disk>(
         &mut self,
-        host: &Host,
+        host: &mut Host,
         store: &mut Archive<D>,
         peer: NodeId,
         addrs: &[SocketAddr],
@@ -158,17 +221,31 @@ impl Discovery {
         if fresh.is_empty() {
             return;
         }
-        known.addrs.splice(0..0, fresh);
+        known.addrs.splice(0..0, fresh.iter().copied());
         known.addrs.truncate(MAX_ADDRS);
         known.wait = Duration::ZERO;
         known.next_at = host.now;
+        let joins_a_dial = known.dialling;
         if self.wanted.contains(&peer) {
             keep_addrs(store, &peer, &known.addrs);
         }
+        if joins_a_dial {
+            self.dial(host, peer, fresh);
+        }
+    }
+
+    /// The hubs that a peer names as its own.
+    pub(crate) fn learn_hubs_of(&mut self, peer: NodeId, hubs: Vec<Contact>) {
+        self.known.entry(peer).or_default().hubs = hubs;
     }
 
     /// Nodes that an invitation names.
-    pub(crate) fn bootstrap_from(&mut self, host: &Host, nodes: Vec<Contact>) {
+    pub(crate) fn bootstrap_from(&mut self, host: &mut Host, nodes: Vec<Contact>) {
+        self.learn_hubs(host, &nodes);
+        self.ask_first(host, nodes);
+    }
+
+    fn ask_first(&mut self, host: &Host, nodes: Vec<Contact>) {
         if !nodes.is_empty() {
             self.dht.bootstrap(host.now, nodes);
         }
@@ -179,13 +256,22 @@ impl Discovery {
         let known = self.known.entry(peer).or_default();
         (known.dialling, known.wait) = (false, Duration::ZERO);
         if self.dht.contacts().is_empty() {
-            self.bootstrap_from(host, vec![Contact { id: peer, addrs: vec![addr] }]);
+            self.ask_first(host, vec![Contact { id: peer, addrs: vec![addr] }]);
+        }
+        self.home_changed(host, &peer);
+    }
+
+    /// The record names the hubs that are connected.
+    fn home_changed(&mut self, host: &Host, peer: &NodeId) {
+        if self.hubs.homes().any(|hub| hub.id == *peer) {
+            self.announce_soon(host.now);
         }
     }
 
     pub(crate) fn disconnected(&mut self, host: &Host, peer: NodeId) {
         self.connected.remove(&peer);
         self.known.entry(peer).or_default().next_at = host.now + FIRST_WAIT;
+        self.home_changed(host, &peer);
     }
 
     /// A dial found nobody: the DHT may know better.
@@ -197,10 +283,30 @@ impl Discovery {
         self.look_up(host, peer);
     }
 
-    /// Dials a peer now, wherever it may be.
+    /// Dials a peer now, wherever it may be; while it is being dialled, it is tried at these addresses too.
     pub(crate) fn dial(&mut self, host: &mut Host, peer: NodeId, addrs: Vec<SocketAddr>) {
-        self.known.entry(peer).or_default().dialling = true;
-        host.push(Output::Dial { peer, addrs });
+        let known = self.known.entry(peer).or_default();
+        known.dialling = true;
+        let circles = self.circles.iter().filter(|circle| circle.contains(&peer));
+        let members = circles.flatten().filter(|member| self.connected.contains(*member)).copied();
+        let via = self.hubs.via(&peer, &known.hubs, members, &self.connected);
+        host.push(Output::Dial { peer, addrs, via });
+    }
+
+    /// Who shall be connected: members of spaces, and hubs that pass signals on to this node.
+    fn sought(&self) -> impl Iterator<Item = NodeId> {
+        let homes = self.hubs.homes().map(|hub| hub.id).filter(|hub| !self.wanted.contains(hub));
+        self.wanted.iter().copied().chain(homes).filter(|peer| !self.connected.contains(peer))
+    }
+
+    /// Who is connected or shall be: for `doctor`, which tells of the others as well.
+    pub(crate) fn of_interest(&self) -> BTreeSet<NodeId> {
+        self.known
+            .iter()
+            .filter(|(_, known)| known.dialling)
+            .map(|(peer, _)| *peer)
+            .chain(self.sought())
+            .collect()
     }
 
     /// Asks the DHT where a peer is.
@@ -217,12 +323,11 @@ impl Discovery {
 
     /// The next moment at which something is due.
     pub(crate) fn timeout(&self) -> Option<Duration> {
-        let dials =
-            self.wanted.iter().filter(|p| !self.connected.contains(*p)).map(|p| match self.known.get(p) {
-                Some(known) if known.dialling || known.lookup => Duration::MAX,
-                Some(known) => known.next_at,
-                None => Duration::ZERO,
-            });
+        let dials = self.sought().map(|peer| match self.known.get(&peer) {
+            Some(known) if known.dialling || known.lookup => Duration::MAX,
+            Some(known) => known.next_at,
+            None => Duration::ZERO,
+        });
         let own = [Some(self.announce_at), self.codes_at, Some(self.save_at), self.dht.poll_timeout()];
         dials.chain(own.into_iter().flatten()).min()
     }
@@ -268,21 +373,20 @@ impl Discovery {
     }
 
     fn dial_wanted(&mut self, host: &mut Host) {
-        let due: Vec<NodeId> = (self.wanted.iter())
-            .filter(|p| !self.connected.contains(*p))
-            .filter(|p| self.known.get(p).is_none_or(|k| !k.dialling && !k.lookup && k.next_at <= host.now))
-            .copied()
-            .collect();
+        let is_due = |known: &Known| !known.dialling && !known.lookup && known.next_at <= host.now;
+        let due: Vec<NodeId> = self.sought().filter(|peer| self.known.get(peer).is_none_or(is_due)).collect();
         for peer in due {
+            let of_hub = self.hubs.known().iter().find(|hub| hub.id == peer).map(|hub| hub.addrs.clone());
             let known = self.known.entry(peer).or_default();
             known.wait = (known.wait * 2).clamp(FIRST_WAIT, LONGEST_WAIT);
             known.next_at = host.now + known.wait;
-            let addrs = known.addrs.clone();
-            if addrs.is_empty() {
-                self.look_up(host, peer);
-            } else {
+            let mut addrs = known.addrs.clone();
+            addrs.extend(of_hub.into_iter().flatten().filter(|addr| !known.addrs.contains(addr)));
+            if !addrs.is_empty() {
                 self.dial(host, peer, addrs);
             }
+            // At the same time: an address that is known may be dead, and would only be found so after a while.
+            self.look_up(host, peer);
         }
     }
 
@@ -299,7 +403,7 @@ impl Discovery {
             roles: self.roles,
             seq,
             expires_unix_ms,
-            extensions: Default::default(),
+            extensions: self.extensions(),
         };
         self.dht.announce(host.now, Signed::sign(&host.secret, record)).is_ok()
     }
@@ -311,9 +415,18 @@ impl Discovery {
             seq: host.unix_ms(),
             expires_unix_ms: host.unix_ms() + RECORD_LIFETIME_MS,
             payload: minicbor::to_vec(&addrs[..addrs.len().min(4)]).expect("writing to a vector cannot fail"),
-            extensions: Default::default(),
+            extensions: self.extensions(),
         };
         let _ = self.dht.provide(host.now, Signed::sign(&host.secret, record));
+    }
+
+    /// What records of this node carry beside their fields: its hubs.
+    fn extensions(&self) -> Extensions {
+        let mut extensions = Extensions::default();
+        if let Some(hubs) = self.hubs.extension(&self.connected) {
+            extensions.set(hubs::EXTENSION, hubs);
+        }
+        extensions
     }
 
     fn meet(&mut self, host: &mut Host, offered: &[[u8; 32]], sought: &[[u8; 32]]) {
@@ -369,6 +482,7 @@ impl Discovery {
                 }
                 if let Some(record) = record {
                     let addrs = record.addrs.clone();
+                    self.learn_hubs_of(id, Hubs::read_extension(record.extensions.find(hubs::EXTENSION)));
                     self.learn(host, store, id, &addrs);
                     found.push(Found::Peer { peer: id, addrs });
                 }
@@ -377,7 +491,8 @@ impl Discovery {
                 let Some(Purpose::Code(rendezvous)) = self.lookups.remove(&lookup) else { return };
                 for record in records.into_iter().filter(|r| r.publisher != host.me) {
                     let Ok(addrs) = minicbor::decode::<Vec<SocketAddr>>(&record.payload) else { continue };
-                    found.push(Found::Offer { rendezvous, peer: record.publisher, addrs });
+                    let hubs = Hubs::read_extension(record.extensions.find(hubs::EXTENSION));
+                    found.push(Found::Offer { rendezvous, peer: record.publisher, addrs, hubs });
                 }
             }
             cs_dht::Event::NetworkConfig(config) => {

@@ -12,9 +12,11 @@ mod devices;
 mod discovery;
 mod fetch;
 mod host;
+mod hubs;
 mod invitations;
 mod joining;
 mod keys;
+mod network;
 mod peers;
 mod ports;
 mod space;
@@ -30,9 +32,11 @@ use std::time::Duration;
 use cs_dht::Contact;
 use cs_identity::{NodeId, SecretKey, SpaceId};
 use cs_store::{Disk, Store, StoreError};
+use cs_transport::net::Relay;
 
 pub use commands::check_ticket;
 pub use host::Entropy;
+pub use network::Network;
 pub use ports::{CommandId, Event, FolderCommand, FolderEvent, Input, Output, SessionId};
 
 use crate::api::{Problem, ProblemCode};
@@ -64,6 +68,12 @@ pub struct Config {
     pub bootstrap: Vec<Contact>,
     /// Whether this node is one that others begin with.
     pub is_bootstrap: bool,
+    /// Whether it passes signals on and relays for others; who others begin with does so too.
+    pub is_hub: bool,
+    /// Relays to use before those of hubs.
+    pub relays: Vec<Relay>,
+    /// Whether strangers can hardly reach this node: told better by [`Input::Network`] later.
+    pub is_hidden: bool,
     /// Whether damage was cut out of the store: members may have been lost with it, and are sought among all peers whose
     /// addresses were written down.
     pub lost_statements: bool,
@@ -93,6 +103,7 @@ pub struct NodeCore<D: Disk> {
     opening: BTreeMap<SpaceId, CommandId>,
     invitations: Invitations,
     discovery: Discovery,
+    network: Network,
     /// Statements known when the list of wanted peers was last made.
     statements_seen: usize,
     lost_statements: bool,
@@ -116,8 +127,7 @@ impl<D: Disk> NodeCore<D> {
         let store = Archive::new(store);
         let mut host = Host::new(secret, now, config.unix_ms, entropy);
         let lost_statements = config.lost_statements;
-        let discovery =
-            Discovery::new(&mut host, &store, config.addrs, config.bootstrap, config.is_bootstrap);
+        let discovery = Discovery::new(&mut host, &store, config);
         let mut core = Self {
             invitations: Invitations::load(&store),
             host,
@@ -128,6 +138,7 @@ impl<D: Disk> NodeCore<D> {
             joins: Vec::new(),
             opening: BTreeMap::new(),
             discovery,
+            network: Network::default(),
             statements_seen: 0,
             lost_statements,
             commit_retry_at: None,
@@ -176,6 +187,10 @@ impl<D: Disk> NodeCore<D> {
             }
             Input::LanPeer { peer, addrs, codes } => self.lan_peer(peer, addrs, &codes),
             Input::AddressObserved { addr } => self.address_observed(addr),
+            Input::Network(network) => {
+                self.discovery.on_network(&self.host, &network);
+                self.network = *network;
+            }
             Input::Folder { space, event } => self.on_folder(space, event),
             Input::Command { id, request } => self.command(id, request),
             Input::WallClock { unix_ms } => {
@@ -283,20 +298,24 @@ impl<D: Disk> NodeCore<D> {
         let statements = self.spaces.values().map(|s| s.graph.len()).sum::<usize>() + self.spaces.len();
         if statements != self.statements_seen {
             self.statements_seen = statements;
-            let members = self.spaces.values().filter(|s| !s.paused).flat_map(|s| s.graph.members());
             let me = self.host.me;
-            let mut wanted: BTreeSet<NodeId> = members.map(|(who, _)| who).filter(|who| *who != me).collect();
+            let circle = |space: &Space| -> BTreeSet<NodeId> {
+                space.graph.members().into_iter().map(|(who, _)| who).filter(|who| *who != me).collect()
+            };
+            let circles: Vec<_> = self.spaces.values().filter(|s| !s.paused).map(circle).collect();
+            let mut wanted: BTreeSet<NodeId> = circles.iter().flatten().copied().collect();
             if self.lost_statements || self.spaces.values().any(|s| s.keys.is_empty()) {
                 // A damaged log may have lost who the members are. One of those that were can tell.
                 wanted.extend(self.discovery.remembered(&self.store));
             }
-            self.discovery.want(&mut self.store, wanted);
+            self.discovery.want(&mut self.store, wanted, circles);
             self.discovery.announce_soon(self.host.now);
         }
         for found in self.discovery.drain(&mut self.host, &mut self.store) {
             match found {
                 Found::Peer { peer, addrs } => self.candidate(peer, addrs, Option::is_none),
-                Found::Offer { rendezvous, peer, addrs } => {
+                Found::Offer { rendezvous, peer, addrs, hubs } => {
+                    self.discovery.learn_hubs_of(peer, hubs);
                     self.candidate(peer, addrs, |sought| *sought == Some(rendezvous));
                 }
             }
@@ -325,7 +344,10 @@ impl<D: Disk> NodeCore<D> {
                         self.host.send(*session, cs_transport::wire::Lane::Control, &message);
                     }
                 }
-                None => self.discovery.dial(&mut self.host, peer, addrs.clone()),
+                None => {
+                    self.discovery.dial(&mut self.host, peer, addrs.clone());
+                    self.discovery.look_up(&mut self.host, peer);
+                }
             }
         }
     }
@@ -340,7 +362,7 @@ impl<D: Disk> NodeCore<D> {
         let (inviter, addrs) = (ticket.inviter, ticket.addrs.clone());
         let nodes =
             ticket.bootstrap.iter().map(|(id, addr)| Contact { id: *id, addrs: vec![*addr] }).collect();
-        self.discovery.bootstrap_from(&self.host, nodes);
+        self.discovery.bootstrap_from(&mut self.host, nodes);
         self.candidate(inviter, addrs, Option::is_none);
     }
 

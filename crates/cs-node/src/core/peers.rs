@@ -73,7 +73,7 @@ impl<D: Disk> NodeCore<D> {
     }
 
     pub(crate) fn lan_peer(&mut self, peer: NodeId, addrs: Vec<SocketAddr>, codes: &[[u8; 8]]) {
-        self.discovery.learn(&self.host, &mut self.store, peer, &addrs);
+        self.discovery.learn(&mut self.host, &mut self.store, peer, &addrs);
         let offers = |sought: &[u8; 32]| codes.iter().any(|code| sought.starts_with(code));
         self.candidate(peer, addrs, |sought| sought.as_ref().is_none_or(offers));
     }
@@ -209,7 +209,7 @@ impl<D: Disk> NodeCore<D> {
             let is_named = known.tags.contains(&space.tag(&known.exporter));
             space.retain_links(&mut self.host, |linked| *linked != peer || is_named);
         }
-        self.discovery.learn(&self.host, &mut self.store, peer, addrs);
+        self.discovery.learn(&mut self.host, &mut self.store, peer, addrs);
         self.open_common(peer);
     }
 

@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use cs_identity::{NodeId, OpId, SpaceId};
+use cs_transport::net::{Relay, Via};
 use cs_transport::wire::Lane;
 
 use crate::api::{Problem, Reply, Request};
+use crate::core::network::Network;
 use crate::folder::{ChunkRef, Content, LocalChange, RelPath};
 
 /// A transport session, numbered by the driver.
@@ -89,6 +91,8 @@ pub enum Input<'a> {
         /// The address.
         addr: SocketAddr,
     },
+    /// What the transport knows of the network, and of the ways to peers.
+    Network(Box<Network>),
     /// News from a shared folder.
     Folder {
         /// The space it belongs to.
@@ -113,12 +117,19 @@ pub enum Input<'a> {
 /// Something to be done outside.
 #[derive(Debug)]
 pub enum Output {
-    /// Connect to a peer; ends in `SessionUp` or `DialFailed`.
+    /// Connect to a peer; ends in `SessionUp` or `DialFailed`. While it is under way, further addresses join it.
     Dial {
         /// Whom.
         peer: NodeId,
         /// Where it may be.
         addrs: Vec<SocketAddr>,
+        /// Who may pass signals on to it.
+        via: Vec<Via>,
+    },
+    /// Use these relays from now on, best first.
+    Relays {
+        /// All of them.
+        relays: Vec<Relay>,
     },
     /// Send a message.
     Send {

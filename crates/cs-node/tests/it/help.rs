@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use crate::harness::{Done, Lab, bare, object};
 
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 26] = [
     "share",
     "join",
     "up",
@@ -25,6 +25,7 @@ const COMMANDS: [&str; 25] = [
     "pause",
     "resume",
     "doctor",
+    "net",
     "id",
     "config",
     "demo",

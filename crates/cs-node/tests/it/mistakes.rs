@@ -33,6 +33,7 @@ fn every_command_that_needs_a_node_says_that_none_runs() {
         &["pause"],
         &["resume"],
         &["doctor"],
+        &["net"],
         &["down"],
     ] {
         let problem = node.problem(args);

@@ -84,6 +84,11 @@ fn every_question_about_a_space_has_an_answer_in_words_and_as_an_object() {
     assert_eq!((&devices[0]["node"], &devices[0]["speaks"]), (&id_b.as_str().into(), &true.into()));
     a.json(&["trust", "Bea", "--withdraw"]);
     assert!(!a.run(&["who"]).out.contains("trusted because"));
+    let net = b.json(&["net"]);
+    assert_eq!((&net["reply"], &net["reachable"]), (&"net".into(), &true.into()));
+    let path = &net["sessions"][0]["paths"][0];
+    assert_eq!((&net["sessions"][0]["node"], &path["relay"]), (&id_a.as_str().into(), &Value::Null));
+    assert!(path["in_use"] == true && path["rtt_us"].is_u64(), "{path}");
     assert!(a.json(&["doctor"])["findings"].as_array().is_some_and(|f| !f.is_empty()));
     for (args, part) in [
         (&["status"][..], "up to date"),
@@ -91,6 +96,9 @@ fn every_question_about_a_space_has_an_answer_in_words_and_as_an_object() {
         (&["log"], "wrote"),
         (&["who"], "this device"),
         (&["doctor", "folder"], "fine"),
+        (&["doctor", "net"], "Strangers can reach this device"),
+        (&["doctor", &id_a[..12]], "Connected: directly at 127.0.0.1:"),
+        (&["net"], "127.0.0.1:"),
         (&["conflicts"], "No conflicts."),
     ] {
         let done = b.run(args);

@@ -17,6 +17,9 @@ fn settings_are_kept_and_comments_with_them() {
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.starts_with("# Settings of this node.") && text.contains("# the end"), "{text}");
     assert_eq!(node.run(&["config", "get", "node.listen"]).out, "127.0.0.1:0\n[::]:4040\n");
+    node.json(&["config", "set", "node.relays", "me:word@turn.example:3478/tcp"]);
+    node.json(&["config", "set", "node.port-mapping", "false"]);
+    assert_eq!(node.run(&["config", "get", "node.relays"]).out, "me:word@turn.example:3478/tcp\n");
     node.json(&["config", "unset", "node.lan"]);
     assert_eq!(node.run(&["config", "get", "node.lan"]).out, "true\n");
 }
@@ -32,6 +35,8 @@ fn a_setting_that_cannot_be_is_refused_and_the_file_stays() {
         ["node.lan", "maybe"],
         ["node.listen", "localhost"],
         ["node.bootstrap", "nobody@host:1"],
+        ["node.relays", "nobody@host:1"],
+        ["node.port-mapping", "perhaps"],
         ["node.colour", "red"],
     ] {
         let problem = node.problem(&["config", "set", wrong[0], wrong[1]]);

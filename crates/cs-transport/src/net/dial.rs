@@ -30,11 +30,14 @@ const STAGGER: Duration = Duration::from_millis(50);
 /// How long a connection that the peer set aside waits for the one that it chose instead.
 const DECISION: Duration = Duration::from_secs(5);
 
-/// Starts a dial, unless one to this peer is under way.
+/// Starts a dial; one to this peer that is under way takes the addresses instead.
 pub(crate) fn start(shared: &Arc<Shared>, peer: NodeId, addrs: Vec<SocketAddr>, via: Vec<Via>) -> DialId {
     let (dial, begun) = shared.peers().start_dial(peer);
     if let Some(begun) = begun {
         tokio::spawn(run(shared.clone(), dial, Sought { peer, addrs, via }, begun));
+    } else if let Some(more) = shared.peers().dialling(&peer) {
+        // A dial that has ended meanwhile needs no more.
+        addrs.into_iter().for_each(|addr| _ = more.send(addr));
     }
     dial
 }

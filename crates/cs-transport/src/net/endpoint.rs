@@ -195,7 +195,7 @@ impl Endpoint {
     /// Dials `peer` at all of `addrs`, the first ones first; at most 16 are tried. Nodes of `via` are asked at the same
     /// time to pass signals on, so that both sides learn of each other's addresses and send at once; at most 3 are asked.
     /// The answer is an [`Event::Up`](super::Event::Up) or an [`Event::DialFailed`](super::Event::DialFailed) with the
-    /// ID returned. While a dial to this peer is under way, its ID is returned and the rest is not looked at.
+    /// ID returned. While a dial to this peer is under way, its ID is returned, and it tries `addrs` as well.
     pub fn dial(&self, peer: NodeId, addrs: Vec<SocketAddr>, via: Vec<Via>) -> DialId {
         dial::start(self.shared(), peer, addrs, via)
     }
