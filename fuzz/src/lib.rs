@@ -83,6 +83,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "store_operation", run: store::operation, seeds: store::operation_seeds },
     Target { name: "transport_handshake", run: transport::handshake, seeds: transport::handshake_seeds },
     Target { name: "transport_link", run: transport::link, seeds: transport::link_seeds },
+    Target { name: "transport_nat_pmp", run: transport::nat_pmp, seeds: transport::nat_pmp_seeds },
+    Target { name: "transport_pcp", run: transport::pcp, seeds: transport::pcp_seeds },
     Target { name: "transport_punch", run: paths::punch, seeds: paths::punch_seeds },
     Target { name: "transport_rpc", run: transport::rpc, seeds: transport::rpc_seeds },
     Target { name: "transport_signal", run: paths::signal, seeds: paths::signal_seeds },
@@ -90,4 +92,5 @@ pub const TARGETS: &[Target] = &[
     Target { name: "transport_turn_client", run: turn::client, seeds: turn::client_seeds },
     Target { name: "transport_turn_frames", run: turn::frames, seeds: turn::frames_seeds },
     Target { name: "transport_turn_server", run: turn::server, seeds: turn::server_seeds },
+    Target { name: "transport_upnp", run: transport::upnp, seeds: transport::upnp_seeds },
 ];

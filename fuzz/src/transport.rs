@@ -1,8 +1,12 @@
 //! Decoders of cs-transport: what arrives as datagrams and on streams.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use cs_identity::SecretKey;
+use cs_transport::mapping::{
+    Page, PcpMap, PcpRequest, PcpResponse, PcpResult, PmpRequest, PmpResponse, PmpResult, control,
+    external_address, place,
+};
 use cs_transport::rpc::{call_of_answer, open_request, seal_request};
 use cs_transport::stun::{
     AttributeKind, Builder, Class, Corner, Credentials, Message, Method, PasswordAlgorithm, Quad,
@@ -151,4 +155,84 @@ pub fn stun_seeds() -> Vec<Vec<u8>> {
         .attribute(AttributeKind::PADDING, &[0; 64])
         .finish();
     vec![request, answer, checked, signed, change]
+}
+
+/// A NAT-PMP datagram, as a request and as an answer.
+pub fn nat_pmp(bytes: &[u8]) -> bool {
+    let is_request =
+        one_encoding(bytes, PmpRequest::from_bytes, |request| bytes_of(|out| request.encode(out)));
+    let is_answer = PmpResponse::from_bytes(bytes).is_ok_and(|answer| {
+        let own = bytes_of(|out| answer.encode(out));
+        assert!(bytes.starts_with(&own), "only what follows a refusal is ignored");
+        true
+    });
+    is_request || is_answer
+}
+
+/// Both requests, both answers and a refusal.
+pub fn nat_pmp_seeds() -> Vec<Vec<u8>> {
+    let map = PmpRequest::Map { internal_port: 1, external_port: 2, lifetime_s: 3 };
+    let requests = [PmpRequest::ExternalAddress, map].map(|request| bytes_of(|out| request.encode(out)));
+    let answers = [
+        PmpResponse::ExternalAddress { epoch_s: 1, address: [192, 0, 2, 1].into() },
+        PmpResponse::Map { epoch_s: 1, internal_port: 1, external_port: 2, lifetime_s: 3 },
+        PmpResponse::Refused { opcode: 1, result: PmpResult::NOT_AUTHORIZED, epoch_s: 1 },
+    ];
+    requests.into_iter().chain(answers.map(|answer| bytes_of(|out| answer.encode(out)))).collect()
+}
+
+/// A PCP datagram, as a request and as an answer. Reserved bits are ignored, so that one value has many encodings: its
+/// own is read as the same value.
+pub fn pcp(bytes: &[u8]) -> bool {
+    let request = PcpRequest::from_bytes(bytes);
+    let answer = PcpResponse::from_bytes(bytes);
+    if let Ok(request) = request {
+        assert_eq!(PcpRequest::from_bytes(&bytes_of(|out| request.encode(out))), Ok(request));
+    }
+    if let Ok(answer) = answer {
+        assert_eq!(PcpResponse::from_bytes(&bytes_of(|out| answer.encode(out))), Ok(answer));
+    }
+    request.is_ok() || answer.is_ok()
+}
+
+/// A request and an answer of each family, and an announcement.
+pub fn pcp_seeds() -> Vec<Vec<u8>> {
+    let map = PcpMap { nonce: [7; 12], internal_port: 1, external_port: 2, external: [192, 0, 2, 1].into() };
+    let six = PcpMap { external: [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1].into(), ..map };
+    let request = PcpRequest { lifetime_s: 3600, client: [192, 168, 1, 2].into(), map };
+    let answer = |result, map| PcpResponse::Map { result, lifetime_s: 3600, epoch_s: 9, map };
+    let answers = [
+        answer(PcpResult::SUCCESS, map),
+        answer(PcpResult::NOT_AUTHORIZED, six),
+        PcpResponse::Announce { epoch_s: 1 },
+    ];
+    let answers = answers.map(|answer| bytes_of(|out| answer.encode(out)));
+    answers.into_iter().chain([bytes_of(|out| request.encode(out))]).collect()
+}
+
+/// What a router says by UPnP: an answer to a search, a page, a description.
+pub fn upnp(bytes: &[u8]) -> bool {
+    let gateway = Ipv4Addr::new(192, 168, 1, 1);
+    let at = SocketAddrV4::new(gateway, 5000);
+    let found = place(gateway, at.into(), bytes);
+    if let Some(found) = found {
+        assert!(*found.at.ip() == gateway && found.path.bytes().all(|byte| byte.is_ascii_graphic()));
+    }
+    let Ok(page) = Page::from_bytes(bytes) else { return found.is_some() };
+    let _ = external_address(&page.body);
+    if let Some(control) = control(at, &page.body) {
+        assert!(*control.at.ip() == gateway && control.path.bytes().all(|byte| byte.is_ascii_graphic()));
+    }
+    let _ = page.done();
+    true
+}
+
+/// An answer to a search, a description and a refusal.
+pub fn upnp_seeds() -> Vec<Vec<u8>> {
+    let answer = "HTTP/1.1 200 OK\r\nLOCATION: http://192.168.1.1:5000/desc.xml\r\n\r\n";
+    let description = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na9\r\n<root><device><service>\
+        <serviceType>urn:schemas-upnp-org:service:WANIPConnection:1</serviceType>\
+        <controlURL>http://192.168.1.1/ctl</controlURL></service></device></root>\r\n0\r\n\r\n";
+    let refusal = "HTTP/1.1 500 Error\r\n\r\n<u:errorCode>718</u:errorCode>";
+    [answer, description, refusal].map(|text| text.as_bytes().to_vec()).into()
 }
