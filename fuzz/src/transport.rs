@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use cs_identity::SecretKey;
+use cs_transport::LocalKey;
 use cs_transport::mapping::{
     Page, PcpMap, PcpRequest, PcpResponse, PcpResult, PmpRequest, PmpResponse, PmpResult, control,
     external_address, place,
@@ -37,12 +38,15 @@ pub fn handshake(bytes: &[u8]) -> bool {
 
 /// Frames of each kind, and hellos with and without an extension.
 pub fn handshake_seeds() -> Vec<Vec<u8>> {
-    let hello =
-        bytes_of(|out| Hello { node: [1; 32], incarnation: 7, parameters: b"parameters" }.encode(out));
+    let hello = |early_ms| {
+        let hello = Hello { node: [1; 32], incarnation: 7, parameters: b"parameters", early_ms };
+        bytes_of(|out| hello.encode(out))
+    };
+    let (hello, early) = (hello(None), hello(Some(NOW_MS)));
     let extended = [&hello[..], &[9, 0, 2, 1, 2]].concat();
     let frame = |kind| bytes_of(|out| Frame { kind, body: &hello }.encode(out));
     let frames = [FrameKind::Initiate, FrameKind::Respond, FrameKind::Confirm].map(frame);
-    frames.into_iter().chain([hello.clone(), extended]).collect()
+    frames.into_iter().chain([hello.clone(), extended, early]).collect()
 }
 
 /// A stream: its kind, and its messages in pieces whose size the second byte tells. On a link, they are read.
@@ -91,12 +95,12 @@ pub fn rpc(bytes: &[u8]) -> bool {
     opened.is_ok() || is_answer || is_plain_answer || is_plain_request
 }
 
-fn alice() -> SecretKey {
-    SecretKey::from_bytes([1; 32])
+fn alice() -> LocalKey {
+    LocalKey::new(&SecretKey::from_bytes([1; 32]), 1)
 }
 
-fn bob() -> SecretKey {
-    SecretKey::from_bytes([2; 32])
+fn bob() -> LocalKey {
+    LocalKey::new(&SecretKey::from_bytes([2; 32]), 1)
 }
 
 fn request() -> (Vec<u8>, cs_transport::rpc::Call) {

@@ -3,6 +3,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
 
 mod arbiter;
+mod local;
 pub mod mapping;
 pub mod net;
 pub mod paths;
@@ -14,3 +15,4 @@ pub mod turn;
 pub mod wire;
 
 pub use arbiter::{Arbiter, Verdict};
+pub use local::LocalKey;

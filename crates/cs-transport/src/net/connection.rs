@@ -9,7 +9,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::addresses::canonical;
-use super::endpoint::Shared;
+use super::ask;
+use super::endpoint::{Shared, WINDOW};
 use super::event::{Event, SessionEnd, SessionId};
 use super::lanes::{Lanes, Reader, send_link};
 use super::meet;
@@ -93,6 +94,8 @@ pub(crate) async fn run(shared: Arc<Shared>, connection: Connection, dialled: bo
         up: watch::Sender::new(false),
         closed_here: OnceLock::new(),
     });
+    // Until now the peer was held to what a stranger may have in flight (TP-9).
+    link.connection.set_receive_window(VarInt::from_u32(WINDOW));
     link.ways.begin(&shared, &link);
     let outcome = shared.peers().connected(&link);
     let act = tokio::spawn(act(shared.clone(), link.clone(), outcome));
@@ -101,6 +104,8 @@ pub(crate) async fn run(shared: Arc<Shared>, connection: Connection, dialled: bo
     readers.spawn(monitor::run(shared.clone(), link.clone()));
     readers.spawn(meet::renew_on_demand(shared.clone(), link.clone()));
     readers.spawn(report_observed(shared.clone(), link.clone()));
+    readers.spawn(ask::serve(shared.clone(), link.connection.clone(), false));
+    readers.spawn(read_datagrams(shared.clone(), link.clone()));
     while let Ok(stream) = link.connection.accept_uni().await {
         readers.spawn(read(shared.clone(), link.clone(), stream));
         while readers.try_join_next().is_some() {}
@@ -206,6 +211,16 @@ async fn read_lane(shared: &Shared, link: &Link, lane: Lane, stream: RecvStream)
             }
             Ok(None) => return true,
             Err(_) => return false,
+        }
+    }
+}
+
+/// Hands datagrams on while there is room; what comes before the session is declared, or too fast, is lost as on the network.
+async fn read_datagrams(shared: Arc<Shared>, link: Arc<Link>) {
+    while let Ok(bytes) = link.connection.read_datagram().await {
+        let event = Event::Datagram { session: SessionId(link.id), bytes };
+        if !*link.up.borrow() || !shared.events.try_send(event) {
+            shared.tally.overrun.add();
         }
     }
 }

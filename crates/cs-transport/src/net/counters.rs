@@ -20,12 +20,20 @@ pub struct Counters {
     pub skewed: u64,
     /// Sealed requests delivered.
     pub requests: u64,
+    /// Questions on sessions delivered, those of first flights among them.
+    pub asks: u64,
+    /// Own questions in a first flight that the peer read there.
+    pub early_accepted: u64,
+    /// Own questions in a first flight that the peer threw away, and that were asked again.
+    pub early_refused: u64,
     /// Answers to nothing that was asked.
     pub stray_answers: u64,
     /// STUN binding requests answered.
     pub stun_served: u64,
     /// Handshakes that were told to prove their address first.
     pub retries: u64,
+    /// First packets left unanswered: too many handshakes are under way, in all or from their source.
+    pub ignored: u64,
     /// Connections refused: over the limit.
     pub refused: u64,
     /// Connections closed because the peer broke the protocol.
@@ -60,9 +68,13 @@ pub(crate) struct Tally {
     pub(crate) replayed: Count,
     pub(crate) skewed: Count,
     pub(crate) requests: Count,
+    pub(crate) asks: Count,
+    pub(crate) early_accepted: Count,
+    pub(crate) early_refused: Count,
     pub(crate) stray_answers: Count,
     pub(crate) stun_served: Count,
     pub(crate) retries: Count,
+    pub(crate) ignored: Count,
     pub(crate) refused: Count,
     pub(crate) peer_faults: Count,
     pub(crate) paths_died: Count,
@@ -99,9 +111,13 @@ impl Tally {
             replayed: self.replayed.read(),
             skewed: self.skewed.read(),
             requests: self.requests.read(),
+            asks: self.asks.read(),
+            early_accepted: self.early_accepted.read(),
+            early_refused: self.early_refused.read(),
             stray_answers: self.stray_answers.read(),
             stun_served: self.stun_served.read(),
             retries: self.retries.read(),
+            ignored: self.ignored.read(),
             refused: self.refused.read(),
             peer_faults: self.peer_faults.read(),
             paths_died: self.paths_died.read(),

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::endpoint::{Shared, entropy};
-use super::event::{Event, RpcToken};
+use super::event::{Event, RpcToken, Slot};
 use super::rpc::unix_ms;
 use super::socket::Side;
 use crate::rpc::{RateLimiter, ReplayFault, ReplayWindow, open_request};
@@ -25,7 +25,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut side: mpsc::Receiver<Side>, per
     let mut service = Service {
         shared,
         started: Instant::now(),
-        replay: ReplayWindow::new(TOLERANCE_MS, REPLAY_MEMORY),
+        replay: ReplayWindow::new(TOLERANCE_MS, REPLAY_MEMORY).since(unix_ms().saturating_sub(1)),
         limiter: RateLimiter::new(per_second, per_second.saturating_mul(2), SOURCES),
     };
     while let Some(datagram) = side.recv().await {
@@ -113,7 +113,7 @@ impl Service {
             return tally.rate_limited.add();
         }
         let Ok(fresh) = entropy() else { return };
-        let Ok(request) = open_request(&self.shared.secret, fresh, &side.bytes) else {
+        let Ok(request) = open_request(&self.shared.local_key, fresh, &side.bytes) else {
             return tally.forged.add();
         };
         match self.replay.admit(unix_ms(), request.unix_ms, &request.ephemeral) {
@@ -131,7 +131,7 @@ impl Service {
             from: request.from,
             addr: side.from,
             bytes: Bytes::from(request.body),
-            token: RpcToken { slot: Box::new(request.answer), addr: side.from },
+            token: RpcToken(Slot::Datagram { slot: Box::new(request.answer), addr: side.from }),
         };
         if self.shared.events.try_send(event) {
             tally.requests.add();

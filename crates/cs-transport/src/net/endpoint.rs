@@ -1,18 +1,18 @@
 //! The handle that everything is done through.
 
 use core::net::SocketAddr;
-use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use cs_identity::{NodeId, SecretKey};
-use noq::{Connection, Incoming, PathId, TokioRuntime, VarInt};
+use cs_identity::NodeId;
+use noq::{Connection, Incoming, PathId, SendDatagramError, TokioRuntime, VarInt};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::addresses::{canonical, reachable};
 use super::allocations::{self, Allocations};
+use super::ask::{self, ASKS, AskError};
 use super::change;
 use super::cids::ConnectionIds;
 use super::config::{BindError, EndpointConfig};
@@ -20,7 +20,8 @@ use super::connection;
 use super::counters::{Counters, Tally};
 use super::datagrams;
 use super::dial;
-use super::event::{self, DialId, EventSender, Events, RpcToken, SendRefused, SessionId};
+use super::event::{self, DialId, EventSender, Events, RpcToken, SendRefused, SessionId, Slot};
+use super::handshakes::{Admission, HANDSHAKES_MAX, Handshakes, Place};
 use super::lanes::BULK_STREAMS;
 use super::peers::Peers;
 use super::punching::Attempts;
@@ -28,27 +29,33 @@ use super::reach::Reach;
 use super::relay::RelayService;
 use super::report::{NatReport, PathReport, Relay, Tried, Via};
 use super::routes::Routes;
-use super::rpc::{self, Calls, RpcError};
+use super::rpc::{self, Calls, RpcError, unix_ms};
 use super::signal::Signals;
 use super::socket::{DatagramSender, SharedSocket};
 use super::stun::{self, Bindings};
+use crate::LocalKey;
 use crate::quic::{ClientCrypto, Entropy, QUIC_VERSION, ResetKey, ServerCrypto, TokenKey};
 use crate::turn::server::ServerCounters as RelayCounters;
-use crate::wire::{Answer, Lane, MAX_MESSAGE};
+use crate::wire::{Answer, EARLY_WINDOW, Lane, MAX_MESSAGE};
 
 /// Bytes in flight on one stream; see `BULK_STREAMS`.
 const STREAM_WINDOW: u32 = 1 << 20;
 /// Bytes in flight on one connection (TP-9): all bulk streams full, and room for the other lanes, so that bulk never holds back
 /// what is urgent.
-const WINDOW: u32 = STREAM_WINDOW * 12;
+pub(crate) const WINDOW: u32 = STREAM_WINDOW * 12;
+/// Bytes of unread datagrams a session may hold (TP-19).
+const DATAGRAMS: usize = 32 << 10;
+/// Peers whose product of keys is remembered: 800 kB.
+const KNOWN_PEERS: usize = 4096;
 /// Streams that a peer may have open: the lanes, and link messages.
 const STREAMS: u32 = 16;
 /// Paths that a session may have at a time: over a relay, by each address family, and one that takes over.
 const PATHS: u32 = 4;
-/// Handshakes under way before further ones are left unanswered.
-const HANDSHAKES_MAX: usize = 1024;
 /// How long an accepted handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long QUIC keeps what is left of a handshake that failed: three probe time-outs (RFC 9000 section 10.2), each of a second as long
+/// as no round trip was measured. It keeps its place for that long, so that failing costs memory only within the limits.
+const REMAINS: Duration = Duration::from_secs(3);
 /// How long a shutdown waits for peers to acknowledge what was sent.
 const FLUSH: Duration = Duration::from_secs(5);
 /// How long a shutdown waits for the packets that say so.
@@ -71,9 +78,11 @@ impl Drop for Handle {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) me: NodeId,
-    pub(crate) secret: Arc<SecretKey>,
+    pub(crate) local_key: Arc<LocalKey>,
     pub(crate) quic: noq::Endpoint,
     pub(crate) client: noq::ClientConfig,
+    /// For dials with early data (TP-17).
+    pub(crate) early_client: noq::ClientConfig,
     pub(crate) local: Vec<SocketAddr>,
     pub(crate) datagrams: DatagramSender,
     pub(crate) events: EventSender,
@@ -90,8 +99,7 @@ pub(crate) struct Shared {
     /// Counts sessions that came up, for those who wait for one.
     pub(crate) ups: watch::Sender<u64>,
     peers: Mutex<Peers>,
-    handshakes: AtomicUsize,
-    unvalidated_handshakes: usize,
+    handshakes: Arc<Handshakes>,
     connections: usize,
 }
 
@@ -125,12 +133,18 @@ impl Endpoint {
         let (socket, side) = SharedSocket::bind(&config.listen, tally.clone())?;
         let routes = socket.routes();
         let (local, datagrams) = (socket.local_addrs(), DatagramSender::start(socket.sender()));
-        let secret = Arc::new(config.secret.clone());
+        let local_key = Arc::new(LocalKey::new(&config.secret, KNOWN_PEERS));
         let incarnation = u64::from_be_bytes(entropy()?);
         let source: Entropy = Arc::new(|| entropy().expect("the operating system gave randomness before"));
         let transport = Arc::new(transport(&config)?);
-        let client = client(&secret, incarnation, &source, &transport);
-        let server = server(&secret, incarnation, &source, &transport)?;
+        let crypto = || ClientCrypto::new(local_key.clone(), incarnation, source.clone());
+        let mut silent = (*transport).clone();
+        // noq 1.4 would report the address in early data, where its acceptor takes that for a fault.
+        silent.send_observed_address_reports(false);
+        let early_client = client(crypto().with_early(Arc::new(unix_ms)), &Arc::new(silent));
+        let client = client(crypto(), &transport);
+        let server = ServerCrypto::new(local_key.clone(), incarnation, source).with_early(ask::gate());
+        let server = self::server(server, &transport)?;
         let mut endpoint = noq::EndpointConfig::new(Arc::new(ResetKey::new(entropy()?)));
         endpoint.supported_versions(vec![QUIC_VERSION]).grease_quic_bit(false);
         endpoint.cid_generator(Arc::new(|| Box::new(ConnectionIds::new())));
@@ -140,15 +154,16 @@ impl Endpoint {
         let (events, receiver) = event::channel(config.event_bytes);
         let relay = config.relay.map(|relay| {
             let per_second = config.requests_per_second;
-            RelayService::start(relay, &secret, &local, datagrams.clone(), tally.clone(), per_second)
+            RelayService::start(relay, &config.secret, &local, datagrams.clone(), tally.clone(), per_second)
         });
         let relay = relay.transpose()?;
-        let me = secret.node_id();
+        let me = local_key.node_id();
         let shared = Arc::new(Shared {
             me,
-            secret,
+            local_key,
             quic,
             client,
+            early_client,
             local,
             datagrams,
             events,
@@ -164,8 +179,7 @@ impl Endpoint {
             allocations: Allocations::default(),
             ups: watch::Sender::new(0),
             peers: Mutex::new(Peers::new(me)),
-            handshakes: AtomicUsize::new(0),
-            unvalidated_handshakes: config.unvalidated_handshakes,
+            handshakes: Arc::new(Handshakes::new(config.unvalidated_handshakes)),
             connections: config.connections,
         });
         tokio::spawn(change::watch(Arc::downgrade(&shared)));
@@ -241,11 +255,55 @@ impl Endpoint {
         rpc::call(self.shared(), peer, addr, request, timeout).await
     }
 
-    /// Answers a request. An answer above [`RpcToken::room`] is not sent.
+    /// Asks `peer` on its session; without one, dials `addr` with the question in the first flight (0-RTT), so that the answer is there
+    /// after one round trip, and a session with it. The question may arrive more than once, and may be sent again by whoever saw the
+    /// flight: ask only what may be asked twice. Question and answer have at most [`MAX_ASK`](crate::wire::MAX_ASK) bytes.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn ask(
+        &self,
+        peer: NodeId,
+        addr: SocketAddr,
+        question: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, AskError> {
+        ask::ask(self.shared(), peer, addr, question, timeout).await
+    }
+
+    /// Answers a request. An answer above [`RpcToken::room`] is not sent. Must run inside a tokio runtime.
     pub fn reply(&self, token: RpcToken, answer: Bytes) {
-        if let Ok(datagram) = token.slot.seal(Answer::Body(&answer)) {
-            self.shared().datagrams.send(token.addr, datagram);
+        let room = token.room();
+        match token.0 {
+            Slot::Datagram { slot, addr } => {
+                if let Ok(datagram) = slot.seal(Answer::Body(&answer)) {
+                    self.shared().datagrams.send(addr, datagram);
+                }
+            }
+            Slot::Stream { stream, .. } if answer.len() <= room => stream.send(answer),
+            Slot::Stream { .. } => {}
         }
+    }
+
+    /// Sends a datagram on a session: at once or never, in no order, and not again if it is lost. Where the path is full, the oldest
+    /// that wait make room.
+    ///
+    /// # Errors
+    /// [`SendRefused`].
+    pub fn send_datagram(&self, session: SessionId, datagram: Bytes) -> Result<(), SendRefused> {
+        let link = self.shared().peers().session(session).cloned().ok_or(SendRefused::Gone)?;
+        link.connection.send_datagram(datagram).map_err(|error| match error {
+            SendDatagramError::TooLarge => SendRefused::TooLong,
+            SendDatagramError::UnsupportedByPeer | SendDatagramError::Disabled => SendRefused::NoDatagrams,
+            SendDatagramError::ConnectionLost(_) => SendRefused::Gone,
+        })
+    }
+
+    /// The longest datagram that [`Self::send_datagram`] takes now, in bytes: about 1,150, and more once the path has shown that it
+    /// carries more. `None` without a session, or if the peer takes none.
+    #[must_use]
+    pub fn max_datagram(&self, session: SessionId) -> Option<usize> {
+        self.shared().peers().session(session)?.connection.max_datagram_size()
     }
 
     /// Asks a STUN server (any node is one) from which address it sees this endpoint; repeats until `timeout`. The
@@ -331,31 +389,39 @@ impl Endpoint {
 
 async fn accept_all(shared: Arc<Shared>) {
     while let Some(incoming) = shared.quic.accept().await {
-        let under_way = shared.handshakes.load(Ordering::Relaxed);
-        if under_way >= HANDSHAKES_MAX {
-            incoming.ignore();
-        } else if shared.peers().connections() >= shared.connections {
+        if shared.peers().connections() >= shared.connections {
             shared.tally.refused.add();
             incoming.refuse();
-        } else if under_way >= shared.unvalidated_handshakes && !incoming.remote_address_validated() {
-            shared.tally.retries.add();
-            let _ = incoming.retry();
-        } else {
-            shared.handshakes.fetch_add(1, Ordering::Relaxed);
-            tokio::spawn(accept(shared.clone(), incoming));
+            continue;
+        }
+        match shared.handshakes.admit(incoming.remote_address(), incoming.remote_address_validated()) {
+            Admission::Ignore => {
+                shared.tally.ignored.add();
+                incoming.ignore();
+            }
+            Admission::Retry => {
+                shared.tally.retries.add();
+                let _ = incoming.retry();
+            }
+            Admission::Accept(place) => {
+                tokio::spawn(accept(shared.clone(), incoming, place));
+            }
         }
     }
 }
 
-async fn accept(shared: Arc<Shared>, incoming: Incoming) {
-    let connection = match incoming.accept() {
-        Ok(connecting) => timeout(HANDSHAKE, connecting).await.ok().and_then(Result::ok),
-        Err(_) => None,
-    };
-    shared.handshakes.fetch_sub(1, Ordering::Relaxed);
-    if let Some(connection) = connection {
-        connection::run(shared, connection, false).await;
+async fn accept(shared: Arc<Shared>, incoming: Incoming, place: Place) {
+    let accepted = incoming.accept().ok().and_then(|connecting| connecting.into_0rtt().ok());
+    // A forged first message leaves nothing behind, but it cost a multiplication: its place limits how many may.
+    let Some((connection, complete)) = accepted else { return sleep(REMAINS).await };
+    let handshake = ask::handshake(&shared, &connection, complete);
+    if timeout(HANDSHAKE, handshake).await.ok().flatten().is_none() {
+        connection.close(VarInt::from_u32(0), b"");
+        drop(connection);
+        return sleep(REMAINS).await;
     }
+    drop(place);
+    connection::run(shared, connection, false).await;
 }
 
 fn check(config: &EndpointConfig) -> Result<(), BindError> {
@@ -385,36 +451,28 @@ fn transport(config: &EndpointConfig) -> Result<noq::TransportConfig, BindError>
         .max_concurrent_multipath_paths(PATHS)
         .default_path_max_idle_timeout(Some(config.idle_timeout))
         .default_path_keep_alive_interval(Some(config.keep_alive).filter(|interval| !interval.is_zero()))
-        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_bidi_streams(VarInt::from_u32(ASKS))
         .max_concurrent_uni_streams(VarInt::from_u32(STREAMS))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
-        .receive_window(VarInt::from_u32(WINDOW))
+        .receive_window(VarInt::from_u32(EARLY_WINDOW))
         .send_window(WINDOW.into())
-        .datagram_receive_buffer_size(None)
+        .datagram_receive_buffer_size(Some(DATAGRAMS))
+        .datagram_send_buffer_size(DATAGRAMS)
         .send_observed_address_reports(true)
         .receive_observed_address_reports(true);
     Ok(transport)
 }
 
-fn client(
-    secret: &Arc<SecretKey>,
-    incarnation: u64,
-    source: &Entropy,
-    transport: &Arc<noq::TransportConfig>,
-) -> noq::ClientConfig {
-    let crypto = ClientCrypto::new(secret.clone(), incarnation, source.clone());
+fn client(crypto: ClientCrypto, transport: &Arc<noq::TransportConfig>) -> noq::ClientConfig {
     let mut config = noq::ClientConfig::new(Arc::new(crypto));
     config.version(QUIC_VERSION).transport_config(transport.clone());
     config
 }
 
 fn server(
-    secret: &Arc<SecretKey>,
-    incarnation: u64,
-    source: &Entropy,
+    crypto: ServerCrypto,
     transport: &Arc<noq::TransportConfig>,
 ) -> Result<noq::ServerConfig, BindError> {
-    let crypto = ServerCrypto::new(secret.clone(), incarnation, source.clone());
     let mut config = noq::ServerConfig::new(Arc::new(crypto), Arc::new(TokenKey::new(entropy()?)));
     config
         .transport_config(transport.clone())

@@ -9,9 +9,10 @@ use cs_identity::NodeId;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use super::ask::AnswerStream;
 use super::report::{NatReport, PathReport};
 use crate::rpc::AnswerSlot;
-use crate::wire::Lane;
+use crate::wire::{Lane, MAX_ASK};
 
 /// Names a session of this endpoint; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,6 +72,13 @@ pub enum Event {
         /// What it says.
         bytes: Bytes,
     },
+    /// A datagram arrived: perhaps not all that were sent do, nor in their order.
+    Datagram {
+        /// On which session.
+        session: SessionId,
+        /// What it says.
+        bytes: Bytes,
+    },
     /// A session is gone. Messages still queued for it are lost.
     Down {
         /// Which.
@@ -80,7 +88,7 @@ pub enum Event {
         /// Why.
         why: SessionEnd,
     },
-    /// A sealed request arrived; at least once, since a lost answer makes the peer ask again.
+    /// A request arrived, sealed or on a session; at least once, since a lost answer makes the peer ask again.
     Request {
         /// Who asks, proven.
         from: NodeId,
@@ -161,24 +169,52 @@ pub enum SendRefused {
     /// The session ended, or never was.
     #[error("the session is gone")]
     Gone,
-    /// The message is above [`MAX_MESSAGE`](crate::wire::MAX_MESSAGE) bytes: the peer would end the session.
+    /// The message is above [`MAX_MESSAGE`](crate::wire::MAX_MESSAGE) bytes, and the peer would end the session; or the datagram is
+    /// above what the path carries.
     #[error("the message is too long")]
     TooLong,
+    /// The peer takes no datagrams.
+    #[error("the peer takes no datagrams")]
+    NoDatagrams,
 }
 
 /// The right to answer one request, once.
 #[derive(Debug)]
-pub struct RpcToken {
+pub struct RpcToken(pub(crate) Slot);
+
+/// Where an answer goes.
+#[derive(Debug)]
+pub(crate) enum Slot {
     /// Boxed: a handshake is large, and events travel by value.
-    pub(crate) slot: Box<AnswerSlot>,
-    pub(crate) addr: SocketAddr,
+    Datagram {
+        slot: Box<AnswerSlot>,
+        addr: SocketAddr,
+    },
+    Stream {
+        stream: AnswerStream,
+        is_early: bool,
+    },
 }
 
 impl RpcToken {
+    pub(crate) fn on_stream(stream: AnswerStream, is_early: bool) -> Self {
+        Self(Slot::Stream { stream, is_early })
+    }
+
     /// The largest body that the answer may have, in bytes.
     #[must_use]
     pub fn room(&self) -> usize {
-        self.slot.room()
+        match &self.0 {
+            Slot::Datagram { slot, .. } => slot.room(),
+            Slot::Stream { .. } => MAX_ASK,
+        }
+    }
+
+    /// The question came with the first flight of a handshake that was not complete: the asker made it, and perhaps somebody else
+    /// sent it, within two minutes and once. The answer can be read by the asker only.
+    #[must_use]
+    pub fn is_early(&self) -> bool {
+        matches!(self.0, Slot::Stream { is_early: true, .. })
     }
 }
 

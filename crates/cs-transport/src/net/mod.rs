@@ -5,6 +5,7 @@
 
 mod addresses;
 mod allocations;
+mod ask;
 mod change;
 mod cids;
 mod config;
@@ -14,6 +15,7 @@ mod datagrams;
 mod dial;
 mod endpoint;
 mod event;
+mod handshakes;
 mod lan;
 mod lanes;
 mod mapping;
@@ -30,6 +32,7 @@ mod signal;
 mod socket;
 mod stun;
 
+pub use ask::AskError;
 pub use config::{BindError, EndpointConfig};
 pub use counters::Counters;
 pub use endpoint::Endpoint;

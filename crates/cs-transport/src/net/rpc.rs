@@ -110,9 +110,9 @@ impl<'a> Attempts<'a> {
 
     fn send(&mut self) -> Result<(), RpcError> {
         let now_ms = unix_ms().saturating_add_signed(self.skew_ms);
-        let secret = &self.shared.secret;
         let fresh = entropy().map_err(|_| RpcRefused::UnusableKey)?;
-        let (datagram, call) = seal_request(secret, &self.peer, fresh, now_ms, &self.request, MAX_RPC)?;
+        let (datagram, call) =
+            seal_request(&self.shared.local_key, &self.peer, fresh, now_ms, &self.request, MAX_RPC)?;
         let waiting = Waiting { answer: self.sender.clone(), addr: self.addr };
         self.shared.calls.lock().insert(call.id(), waiting);
         self.sent.insert(call.id(), call);

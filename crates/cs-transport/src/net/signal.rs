@@ -202,7 +202,7 @@ fn receive(shared: &Arc<Shared>, link: &Arc<Link>, from: [u8; 32], id: u32, byte
 
 /// The sealed answer to a sealed question. Who asks is who sealed it, whatever the passing node says.
 async fn serve(shared: &Arc<Shared>, link: &Arc<Link>, datagram: &[u8]) -> Option<Vec<u8>> {
-    let Ok(request) = open_request(&shared.secret, entropy().ok()?, datagram) else {
+    let Ok(request) = open_request(&shared.local_key, entropy().ok()?, datagram) else {
         shared.tally.forged.add();
         return None;
     };
@@ -240,7 +240,7 @@ pub(crate) async fn ask(
         loop {
             let now_ms = unix_ms().saturating_add_signed(skew_ms);
             let fresh = entropy().map_err(|_| SignalFault::Refused)?;
-            let sealed = seal_request(&shared.secret, peer, fresh, now_ms, &body, ANSWER);
+            let sealed = seal_request(&shared.local_key, peer, fresh, now_ms, &body, ANSWER);
             let (bytes, call) = sealed.map_err(|_| SignalFault::Refused)?;
             let plaintext = ask_once(shared, link, peer, bytes, call).await?;
             match Answer::from_bytes(&plaintext) {

@@ -80,6 +80,19 @@ impl Schedule {
     }
 }
 
+/// The secret of early data: from the handshake as it is after the first message. Rule TP-17.
+pub(crate) fn early_secret(
+    export: impl Fn(&[u8], &[u8]) -> Option<Zeroizing<[u8; 32]>>,
+    transcript: &[u8; 32],
+) -> Option<Zeroizing<[u8; 32]>> {
+    export(b"cosmic-sync quic early v1", transcript)
+}
+
+/// The keys of early data, which only the dialler sends. Rule TP-17.
+pub(crate) fn early_keys(secret: &[u8; 32]) -> (Box<dyn HeaderKey>, Box<dyn PacketKey>) {
+    (header_key(secret), packet_key(secret))
+}
+
 /// The keys of Initial packets: known to everybody who sees the connection ID. Rule TP-2.
 pub(crate) fn initial_keys(connection: ConnectionId, side: Side) -> Keys {
     let root = extract(INITIAL_SALT, &connection);

@@ -4,11 +4,13 @@
 //! handshake of PROTOCOL.md (TP-2 to TP-5): Noise IK for the keys, QUIC's own packets and levels around it.
 
 mod config;
+mod early;
 mod keys;
 mod session;
 mod token;
 
-pub use config::{ClientCrypto, Entropy, Peer, ServerCrypto};
+pub use config::{ClientCrypto, Entropy, HandshakeFacts, Peer, ServerCrypto};
+pub use early::{EarlyClaim, EarlyGate, WallClock};
 pub(crate) use keys::path_number;
 pub use token::{ResetKey, TokenKey};
 

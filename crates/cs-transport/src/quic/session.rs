@@ -4,15 +4,17 @@ use core::any::Any;
 use std::sync::Arc;
 
 use cs_crypto::noise::{Hash, Pattern, Protocol, ReadTurn, Setup, WriteTurn};
-use cs_identity::{NodeId, SecretKey};
+use cs_identity::NodeId;
 use noq_proto::crypto::{ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey, Session};
 use noq_proto::transport_parameters::TransportParameters;
 use noq_proto::{ConnectionId, Side, TransportError, TransportErrorCode};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::config::Peer;
-use super::keys::{Schedule, Secrets, export, initial_keys, retry_tag};
+use super::config::{HandshakeFacts, Peer};
+use super::early::{EarlyClaim, EarlyGate, agree, assumed};
+use super::keys::{Schedule, Secrets, early_keys, early_secret, export, initial_keys, retry_tag};
+use crate::LocalKey;
 use crate::wire::{DecodeError, Frame, FrameKind, Hello, MAX_FRAME};
 
 const PROTOCOL: Protocol = Protocol::new(Pattern::IK, Hash::Sha256);
@@ -30,8 +32,31 @@ pub(crate) struct NoiseSession {
     unread: Vec<u8>,
     peer: Option<Peer>,
     peer_parameters: Option<TransportParameters>,
+    /// Dialler: it is offered. Acceptor: it is read.
+    early: Option<Early>,
     application: Option<Secrets>,
     exporter: Option<Zeroizing<[u8; 32]>>,
+}
+
+/// Early data (TP-17).
+struct Early {
+    unix_ms: u64,
+    /// Wiped when the handshake is complete.
+    secret: Option<Zeroizing<[u8; 32]>>,
+    /// Dialler: what the acceptor surely grants.
+    assumed: Option<TransportParameters>,
+    /// Dialler: the acceptor said so.
+    is_accepted: bool,
+}
+
+/// What the acceptor answers with.
+struct Answerer {
+    local: Arc<LocalKey>,
+    incarnation: u64,
+    entropy: Zeroizing<[u8; 32]>,
+    /// Transport parameters, encoded.
+    parameters: Vec<u8>,
+    gate: Option<EarlyGate>,
 }
 
 /// Whose move it is. `write_handshake` takes the steps that send, `read_handshake` those that receive.
@@ -48,7 +73,7 @@ enum Turn {
     /// Dialler: proves itself and is done.
     SendDiallerConfirm(Box<Schedule>),
     /// Acceptor: waits for the first message.
-    AwaitInitiate(Arc<SecretKey>, Zeroizing<[u8; 32]>, Vec<u8>),
+    AwaitInitiate(Box<Answerer>),
     /// Acceptor: the second message is ready to go.
     SendRespond(Vec<u8>, Box<Schedule>),
     /// Acceptor: proves itself at the handshake level.
@@ -60,32 +85,47 @@ enum Turn {
 }
 
 impl NoiseSession {
-    /// `None` only for keys that no Noise handshake can use.
+    /// `early_ms`: the wall clock, if early data is to go with the first message. `None` only for keys that no Noise handshake
+    /// can use.
     pub(crate) fn dial(
-        secret: &SecretKey,
+        local: &LocalKey,
         incarnation: u64,
         peer: NodeId,
         entropy: [u8; 32],
         parameters: &TransportParameters,
+        early_ms: Option<u64>,
     ) -> Option<Self> {
         let prologue = prologue(&peer);
         let setup = Setup::new(PROTOCOL, entropy)
             .prologue(&prologue)
-            .local(*secret.to_x25519())
+            .local_pair(local.pair())
             .remote(peer.to_x25519());
-        let (message, step) = setup.initiate().ok()?.write(&hello(secret, incarnation, parameters)).ok()?;
-        let turn = Turn::SendInitiate(message, Box::new(step.turn().ok()?), peer);
-        Some(Self::new(Side::Client, turn))
+        let parameters = encoded(parameters);
+        let hello = hello(local.node_id(), incarnation, &parameters, early_ms);
+        let writer = setup.initiate().ok()?;
+        let (message, step) = local.with_known(|known| writer.write_known(&hello, known)).ok()?;
+        let reader = step.turn().ok()?;
+        let secret = early_secret(|label, context| reader.export(label, context), reader.transcript());
+        let early = early_ms.map(|unix_ms| Early {
+            unix_ms,
+            secret,
+            assumed: assumed(&parameters),
+            is_accepted: false,
+        });
+        let session = Self::new(Side::Client, Turn::SendInitiate(message, Box::new(reader), peer));
+        Some(Self { early: early.filter(|early| early.assumed.is_some()), ..session })
     }
 
     pub(crate) fn accept(
-        secret: Arc<SecretKey>,
+        local: Arc<LocalKey>,
         incarnation: u64,
         entropy: [u8; 32],
         parameters: &TransportParameters,
+        gate: Option<EarlyGate>,
     ) -> Self {
-        let hello = hello(&secret, incarnation, parameters);
-        Self::new(Side::Server, Turn::AwaitInitiate(secret, Zeroizing::new(entropy), hello))
+        let (entropy, parameters) = (Zeroizing::new(entropy), encoded(parameters));
+        let answerer = Answerer { local, incarnation, entropy, parameters, gate };
+        Self::new(Side::Server, Turn::AwaitInitiate(Box::new(answerer)))
     }
 
     fn new(side: Side, turn: Turn) -> Self {
@@ -95,6 +135,7 @@ impl NoiseSession {
             unread: Vec::new(),
             peer: None,
             peer_parameters: None,
+            early: None,
             application: None,
             exporter: None,
         }
@@ -103,9 +144,7 @@ impl NoiseSession {
     fn handle_frame(&mut self, kind: FrameKind, body: &[u8]) -> Result<(), TransportError> {
         let turn = core::mem::replace(&mut self.turn, Turn::Failed);
         self.turn = match (turn, kind) {
-            (Turn::AwaitInitiate(secret, entropy, hello), FrameKind::Initiate) => {
-                self.read_initiate(&secret, *entropy, &hello, body)?
-            }
+            (Turn::AwaitInitiate(answerer), FrameKind::Initiate) => self.read_initiate(&answerer, body)?,
             (Turn::AwaitRespond(reader, peer), FrameKind::Respond) => {
                 self.read_respond(*reader, peer, body)?
             }
@@ -115,6 +154,7 @@ impl NoiseSession {
             }
             (Turn::AwaitDiallerConfirm(expected), FrameKind::Confirm) => {
                 check_confirm(&expected, body)?;
+                self.forget_early_secret();
                 Turn::Done
             }
             _ => return Err(refuse(ALERT_UNEXPECTED, "handshake message out of turn")),
@@ -122,32 +162,57 @@ impl NoiseSession {
         Ok(())
     }
 
-    fn read_initiate(
-        &mut self,
-        secret: &SecretKey,
-        entropy: [u8; 32],
-        hello: &[u8],
-        body: &[u8],
-    ) -> Result<Turn, TransportError> {
-        let prologue = prologue(&secret.node_id());
-        let reader = Setup::new(PROTOCOL, entropy).prologue(&prologue).local(*secret.to_x25519()).respond();
-        let reader = reader.map_err(|_| refuse(ALERT_DECRYPT, "unusable key"))?;
-        let (payload, step) =
-            reader.read(body).map_err(|_| refuse(ALERT_DECRYPT, "not sealed for this node"))?;
+    fn read_initiate(&mut self, answerer: &Answerer, body: &[u8]) -> Result<Turn, TransportError> {
+        let local = &answerer.local;
+        let prologue = prologue(&local.node_id());
+        let setup = Setup::new(PROTOCOL, *answerer.entropy).prologue(&prologue).local_pair(local.pair());
+        let reader = setup.respond().map_err(|_| refuse(ALERT_DECRYPT, "unusable key"))?;
+        let read = local.with_known(|known| reader.read_known(body, known));
+        let (payload, step) = read.map_err(|_| refuse(ALERT_DECRYPT, "not sealed for this node"))?;
         let writer = step.turn().map_err(|_| refuse(ALERT_UNEXPECTED, "handshake too short"))?;
-        self.read_hello(&payload, writer.remote_static())?;
-        let (message, step) = write_respond(writer, hello)?;
+        let hello = self.read_hello(&payload, writer.remote_static())?;
+        self.early = self.admit_early(answerer, &hello, body, &writer);
+        let early_ms = self.early.as_ref().map(|early| early.unix_ms);
+        let answer = self::hello(local.node_id(), answerer.incarnation, &answerer.parameters, early_ms);
+        let (message, step) = write_respond(writer, &answer)?;
         self.exporter = Some(step.exporter.clone());
         Ok(Turn::SendRespond(message, step))
+    }
+
+    /// The gate is asked last, since it remembers what it admitted.
+    fn admit_early(
+        &self,
+        answerer: &Answerer,
+        hello: &Hello<'_>,
+        body: &[u8],
+        writer: &WriteTurn,
+    ) -> Option<Early> {
+        let unix_ms = hello.early_ms?;
+        let gate = answerer.gate.as_ref()?;
+        let secret = early_secret(|label, context| writer.export(label, context), writer.transcript())?;
+        let claim = EarlyClaim { from: self.peer?.node, unix_ms, ephemeral: *body.first_chunk()? };
+        let is_admitted = agree(&answerer.parameters, hello.parameters) && gate(&claim);
+        is_admitted.then_some(Early { unix_ms, secret: Some(secret), assumed: None, is_accepted: true })
+    }
+
+    fn forget_early_secret(&mut self) {
+        if let Some(early) = &mut self.early {
+            early.secret = None;
+        }
     }
 
     fn read_respond(&mut self, reader: ReadTurn, peer: NodeId, body: &[u8]) -> Result<Turn, TransportError> {
         let (payload, step) =
             reader.read(body).map_err(|_| refuse(ALERT_DECRYPT, "the answer is not authentic"))?;
         let keys = step.keys().map_err(|_| refuse(ALERT_UNEXPECTED, "handshake too long"))?;
-        self.read_hello(&payload, keys.remote_static.as_ref())?;
+        let early_ms = self.read_hello(&payload, keys.remote_static.as_ref())?.early_ms;
         if self.peer.map(|found| found.node) != Some(peer) {
             return Err(refuse(ALERT_DECRYPT, "another node answered"));
+        }
+        match &mut self.early {
+            Some(early) => early.is_accepted = early_ms == Some(early.unix_ms),
+            None if early_ms.is_some() => return Err(refuse(ALERT_DECODE, "early data that nobody sent")),
+            None => {}
         }
         let schedule = Box::new(Schedule::new(&keys));
         self.exporter = Some(schedule.exporter.clone());
@@ -155,7 +220,11 @@ impl NoiseSession {
     }
 
     /// Believes the payload's node ID only if it is the static key that Noise authenticated. Rule TP-4.
-    fn read_hello(&mut self, payload: &[u8], remote: Option<&[u8; 32]>) -> Result<(), TransportError> {
+    fn read_hello<'a>(
+        &mut self,
+        payload: &'a [u8],
+        remote: Option<&[u8; 32]>,
+    ) -> Result<Hello<'a>, TransportError> {
         let hello = Hello::from_bytes(payload).map_err(|_| refuse(ALERT_DECODE, "malformed hello"))?;
         let node = NodeId::from_bytes(&hello.node).map_err(|_| refuse(ALERT_DECODE, "no node ID"))?;
         if remote != Some(&node.to_x25519()) {
@@ -165,7 +234,7 @@ impl NoiseSession {
         let parameters = TransportParameters::read(self.side, &mut parameters)?;
         self.peer = Some(Peer { node, incarnation: hello.incarnation });
         self.peer_parameters = Some(parameters);
-        Ok(())
+        Ok(hello)
     }
 }
 
@@ -175,7 +244,8 @@ impl Session for NoiseSession {
     }
 
     fn handshake_data(&self) -> Option<Box<dyn Any>> {
-        self.peer_identity()
+        let early = self.early.as_ref().is_some_and(|early| early.is_accepted);
+        self.peer.map(|_| -> Box<dyn Any> { Box::new(HandshakeFacts { early }) })
     }
 
     fn peer_identity(&self) -> Option<Box<dyn Any>> {
@@ -183,11 +253,11 @@ impl Session for NoiseSession {
     }
 
     fn early_crypto(&self) -> Option<(Box<dyn HeaderKey>, Box<dyn PacketKey>)> {
-        None
+        self.early.as_ref()?.secret.as_ref().map(|secret| early_keys(secret))
     }
 
     fn early_data_accepted(&self) -> Option<bool> {
-        None
+        self.early.as_ref().map(|early| early.is_accepted)
     }
 
     fn is_handshaking(&self) -> bool {
@@ -214,7 +284,8 @@ impl Session for NoiseSession {
     }
 
     fn transport_parameters(&self) -> Result<Option<TransportParameters>, TransportError> {
-        Ok(self.peer_parameters)
+        let assumed = self.early.as_ref().and_then(|early| early.assumed);
+        Ok(self.peer_parameters.or(assumed))
     }
 
     fn write_handshake(&mut self, out: &mut Vec<u8>) -> Option<Keys> {
@@ -231,6 +302,7 @@ impl Session for NoiseSession {
                 Frame { kind: FrameKind::Confirm, body: &*schedule.confirm_dialler }.encode(out);
                 let keys = schedule.application.keys(self.side);
                 self.application = Some(schedule.application);
+                self.forget_early_secret();
                 (Turn::Done, Some(keys))
             }
             Turn::SendRespond(message, schedule) => {
@@ -277,11 +349,15 @@ fn prologue(responder: &NodeId) -> Vec<u8> {
     [PROLOGUE, responder.as_bytes()].concat()
 }
 
-fn hello(secret: &SecretKey, incarnation: u64, parameters: &TransportParameters) -> Vec<u8> {
+fn encoded(parameters: &TransportParameters) -> Vec<u8> {
     let mut encoded = Vec::new();
     parameters.write(&mut encoded);
+    encoded
+}
+
+fn hello(node: NodeId, incarnation: u64, parameters: &[u8], early_ms: Option<u64>) -> Vec<u8> {
     let mut hello = Vec::new();
-    Hello { node: *secret.node_id().as_bytes(), incarnation, parameters: &encoded }.encode(&mut hello);
+    Hello { node: *node.as_bytes(), incarnation, parameters, early_ms }.encode(&mut hello);
     hello
 }
 

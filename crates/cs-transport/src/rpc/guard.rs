@@ -38,6 +38,13 @@ impl ReplayWindow {
         Self { tolerance_ms, capacity: capacity.max(1), seen: BTreeSet::new(), floor_ms: 0 }
     }
 
+    /// The same, refusing what was sealed at `floor_ms` or before: whoever starts at that time cannot know what it served in an
+    /// earlier life.
+    #[must_use]
+    pub fn since(self, floor_ms: u64) -> Self {
+        Self { floor_ms, ..self }
+    }
+
     /// Admits a request sealed at `unix_ms`, once. `now_ms`: the wall clock. O(log capacity).
     ///
     /// # Errors
@@ -91,8 +98,9 @@ pub struct RateLimiter {
     shared: Bucket,
 }
 
+/// Whom a datagram is counted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Source {
+pub(crate) enum Source {
     V4([u8; 4]),
     V6([u8; 7]),
     Loopback(u16),
@@ -164,7 +172,7 @@ impl Bucket {
 }
 
 impl Source {
-    fn of(address: SocketAddr) -> Self {
+    pub(crate) fn of(address: SocketAddr) -> Self {
         match address.ip().to_canonical() {
             ip if ip.is_loopback() => Self::Loopback(address.port()),
             IpAddr::V4(ip) => Self::V4(ip.octets()),
@@ -191,6 +199,13 @@ mod tests {
         assert_eq!(window.admit(10_500, 10_000, &key(1)), Err(ReplayFault::Seen));
         assert_eq!(window.admit(11_001, 10_000, &key(1)), Err(ReplayFault::OutsideWindow));
         assert!(window.is_empty());
+    }
+
+    #[test]
+    fn tp_12_what_was_sealed_before_the_node_started_is_refused() {
+        let mut window = ReplayWindow::new(60_000, 8).since(99_500);
+        assert_eq!(window.admit(100_000, 99_500, &key(1)), Err(ReplayFault::OutsideWindow));
+        assert_eq!(window.admit(100_000, 99_501, &key(2)), Ok(()));
     }
 
     #[test]

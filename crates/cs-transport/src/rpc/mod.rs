@@ -3,6 +3,7 @@
 mod guard;
 mod seal;
 
+pub(crate) use guard::Source;
 pub use guard::{RateLimiter, ReplayFault, ReplayWindow};
 pub use seal::{
     AnswerSlot, Call, CallId, OpenedRequest, RpcFault, RpcRefused, call_of_answer, open_request, seal_request,

@@ -3,10 +3,11 @@
 use core::fmt;
 
 use cs_crypto::noise::{Hash, Pattern, Protocol, ReadTurn, Setup, WriteTurn};
-use cs_identity::{NodeId, SecretKey};
+use cs_identity::NodeId;
 use curve25519_dalek::montgomery::MontgomeryPoint;
 use thiserror::Error;
 
+use crate::LocalKey;
 use crate::wire::{
     ANSWER_OVERHEAD, Answer, DecodeError, MAX_DATAGRAM, MAX_RPC, REQUEST_OVERHEAD, Request, answer_len,
     request_len,
@@ -54,13 +55,13 @@ pub struct Call {
     reader: ReadTurn,
 }
 
-/// Seals a request for `peer`, with room for an answer of `answer` bytes. Two multiplications on the curve and one of
-/// the base point; three at the responder. `entropy`: 32 fresh secret bytes.
+/// Seals a request for `peer`, with room for an answer of `answer` bytes. Two multiplications on the curve (one if the peer was met
+/// before) and one of the base point. `entropy`: 32 fresh secret bytes.
 ///
 /// # Errors
 /// [`RpcRefused`].
 pub fn seal_request(
-    secret: &SecretKey,
+    local: &LocalKey,
     peer: &NodeId,
     entropy: [u8; 32],
     unix_ms: u64,
@@ -70,7 +71,7 @@ pub fn seal_request(
     if body.len() > MAX_RPC || answer > MAX_RPC {
         return Err(RpcRefused::TooLong);
     }
-    let [.., last] = *secret.node_id().as_bytes();
+    let [.., last] = *local.node_id().as_bytes();
     let request = Request { unix_ms, sign: last & 0x80 != 0, body };
     let mut plaintext = Vec::with_capacity(MAX_DATAGRAM);
     // REQUEST_OVERHEAD counts the plaintext's own 11 bytes of fields, which are padded over with the body.
@@ -78,9 +79,10 @@ pub fn seal_request(
     request.encode(padded, &mut plaintext);
     let prologue = prologue(peer);
     let setup =
-        Setup::new(PROTOCOL, entropy).prologue(&prologue).local(*secret.to_x25519()).remote(peer.to_x25519());
+        Setup::new(PROTOCOL, entropy).prologue(&prologue).local_pair(local.pair()).remote(peer.to_x25519());
     let writer = setup.initiate().map_err(|_| RpcRefused::UnusableKey)?;
-    let (message, step) = writer.write(&plaintext).map_err(|_| RpcRefused::UnusableKey)?;
+    let sealed = local.with_known(|known| writer.write_known(&plaintext, known));
+    let (message, step) = sealed.map_err(|_| RpcRefused::UnusableKey)?;
     let reader = step.turn().map_err(|_| RpcRefused::UnusableKey)?;
     let id = *message.first_chunk().ok_or(RpcRefused::UnusableKey)?;
     let mut datagram = Vec::with_capacity(1 + message.len());
@@ -136,21 +138,19 @@ pub struct OpenedRequest {
     pub answer: AnswerSlot,
 }
 
-/// Opens a request for the holder of `secret`. Three multiplications. `entropy`: 32 fresh secret bytes for the answer.
+/// Opens a request for the holder of `local`. Two multiplications, one if the asker was met before. `entropy`: 32 fresh secret
+/// bytes for the answer.
 ///
 /// # Errors
 /// [`RpcFault`].
-pub fn open_request(
-    secret: &SecretKey,
-    entropy: [u8; 32],
-    datagram: &[u8],
-) -> Result<OpenedRequest, RpcFault> {
+pub fn open_request(local: &LocalKey, entropy: [u8; 32], datagram: &[u8]) -> Result<OpenedRequest, RpcFault> {
     let message = datagram.get(1..).ok_or(DecodeError::Truncated)?;
     let ephemeral: [u8; 32] = *message.first_chunk().ok_or(DecodeError::Truncated)?;
-    let prologue = prologue(&secret.node_id());
-    let setup = Setup::new(PROTOCOL, entropy).prologue(&prologue).local(*secret.to_x25519());
+    let prologue = prologue(&local.node_id());
+    let setup = Setup::new(PROTOCOL, entropy).prologue(&prologue).local_pair(local.pair());
     let reader = setup.respond().map_err(|_| RpcFault::Forged)?;
-    let (plaintext, step) = reader.read(message).map_err(|_| RpcFault::Forged)?;
+    let opened = local.with_known(|known| reader.read_known(message, known));
+    let (plaintext, step) = opened.map_err(|_| RpcFault::Forged)?;
     let writer = step.turn().map_err(|_| RpcFault::Forged)?;
     let request = Request::from_bytes(&plaintext)?;
     let from = sender(writer.remote_static(), request.sign).ok_or(RpcFault::NoNode)?;

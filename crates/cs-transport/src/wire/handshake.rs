@@ -78,23 +78,27 @@ pub struct Hello<'a> {
     pub incarnation: u64,
     /// Transport parameters in the encoding of RFC 9000 section 18.
     pub parameters: &'a [u8],
+    /// Early data (TP-17). In the first message: it follows, sealed at this time by the dialler's clock, in milliseconds. In
+    /// the second: the same number if it is read; nothing if it was thrown away.
+    pub early_ms: Option<u64>,
 }
 
 const HELLO_VERSION: u8 = 1;
 const TAG_PARAMETERS: u8 = 1;
+const TAG_EARLY: u8 = 2;
 
 impl<'a> Hello<'a> {
     /// Reads a whole payload.
     ///
     /// # Errors
-    /// [`DecodeError`]: another version, tags that do not ascend, missing parameters, a cut field.
+    /// [`DecodeError`]: another version, tags that do not ascend, missing parameters, a cut field, a time of another length.
     pub fn from_bytes(mut input: &'a [u8]) -> Result<Self, DecodeError> {
         if take_array::<1>(&mut input)? != [HELLO_VERSION] {
             return Err(DecodeError::UnknownKind);
         }
         let node = take_array(&mut input)?;
         let incarnation = u64::from_be_bytes(take_array(&mut input)?);
-        let mut parameters = None;
+        let (mut parameters, mut early_ms) = (None, None);
         let mut last_tag = 0;
         while !input.is_empty() {
             let [tag] = take_array(&mut input)?;
@@ -104,12 +108,17 @@ impl<'a> Hello<'a> {
             last_tag = tag;
             let length = usize::from(u16::from_be_bytes(take_array(&mut input)?));
             let value = take(&mut input, length)?;
-            if tag == TAG_PARAMETERS {
-                parameters = Some(value);
+            match tag {
+                TAG_PARAMETERS => parameters = Some(value),
+                TAG_EARLY => {
+                    let time = value.try_into().map_err(|_| DecodeError::OutOfRange)?;
+                    early_ms = Some(u64::from_be_bytes(time));
+                }
+                _ => {}
             }
         }
         let parameters = parameters.ok_or(DecodeError::Truncated)?;
-        Ok(Self { node, incarnation, parameters })
+        Ok(Self { node, incarnation, parameters, early_ms })
     }
 
     /// Appends the payload.
@@ -121,6 +130,10 @@ impl<'a> Hello<'a> {
         let length = u16::try_from(self.parameters.len()).unwrap_or(u16::MAX);
         out.extend_from_slice(&length.to_be_bytes());
         out.extend_from_slice(self.parameters);
+        if let Some(time) = self.early_ms {
+            out.extend_from_slice(&[TAG_EARLY, 0, 8]);
+            out.extend_from_slice(&time.to_be_bytes());
+        }
     }
 }
 
@@ -136,7 +149,7 @@ mod tests {
     #[test]
     fn tp_4_an_unknown_tag_of_a_later_version_is_skipped() {
         let mut bytes = Vec::new();
-        Hello { node: [7; 32], incarnation: 1, parameters: b"abc" }.encode(&mut bytes);
+        Hello { node: [7; 32], incarnation: 1, parameters: b"abc", early_ms: None }.encode(&mut bytes);
         bytes.extend_from_slice(&[9, 0, 2, 1, 1]);
         let hello = Hello::from_bytes(&bytes).expect("a later tag is skipped");
         assert_eq!(hello.parameters, b"abc");
@@ -145,8 +158,18 @@ mod tests {
     #[test]
     fn tp_4_a_repeated_tag_is_refused() {
         let mut bytes = Vec::new();
-        Hello { node: [7; 32], incarnation: 1, parameters: b"abc" }.encode(&mut bytes);
+        Hello { node: [7; 32], incarnation: 1, parameters: b"abc", early_ms: None }.encode(&mut bytes);
         bytes.extend_from_slice(&[1, 0, 0]);
         assert_eq!(Hello::from_bytes(&bytes), Err(DecodeError::NotCanonical));
+    }
+
+    #[test]
+    fn tp_17_a_time_of_early_data_has_eight_bytes() {
+        let mut bytes = Vec::new();
+        Hello { node: [7; 32], incarnation: 1, parameters: b"abc", early_ms: Some(5) }.encode(&mut bytes);
+        assert_eq!(Hello::from_bytes(&bytes).expect("our own").early_ms, Some(5));
+        let cut =
+            [bytes.split_last_chunk::<10>().expect("it is longer").0, &[0, 7, 0, 0, 0, 0, 0, 0, 5]].concat();
+        assert_eq!(Hello::from_bytes(&cut), Err(DecodeError::OutOfRange));
     }
 }

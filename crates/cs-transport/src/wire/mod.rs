@@ -3,12 +3,14 @@
 //! Each message decodes from a bounded slice, refuses what its rule in PROTOCOL.md does not allow, and has one
 //! encoding. Nothing here allocates before a length was checked against its limit and against the bytes left.
 
+mod ask;
 mod datagram;
 mod handshake;
 mod link;
 mod rpc;
 mod signal;
 
+pub use ask::{ASK, EARLY_WINDOW, MAX_ASK};
 pub(crate) use datagram::QUIC_MARK;
 pub use datagram::{Datagram, classify};
 pub use handshake::{Frame, FrameKind, Hello, MAX_FRAME};

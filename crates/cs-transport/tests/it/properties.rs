@@ -11,7 +11,7 @@ use cs_transport::wire::{
     Answer, DecodeError, Frame, FrameKind, Hello, LaneBuffer, LinkMessage, MAX_DATAGRAM, MAX_FRAME, MAX_RPC,
     Request, classify, encode_length, request_len,
 };
-use cs_transport::{Arbiter, Verdict};
+use cs_transport::{Arbiter, LocalKey, Verdict};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -58,11 +58,18 @@ proptest! {
 
     // TP-4
     #[test]
-    fn hellos_come_back_and_no_prefix_passes(node: [u8; 32], incarnation: u64, parameters in vec(any::<u8>(), 0..200)) {
-        let hello = Hello { node, incarnation, parameters: &parameters };
+    fn hellos_come_back_and_no_prefix_passes(
+        node: [u8; 32],
+        incarnation: u64,
+        parameters in vec(any::<u8>(), 0..200),
+        early_ms: Option<u64>,
+    ) {
+        let hello = Hello { node, incarnation, parameters: &parameters, early_ms };
         let bytes = encoded(|out| hello.encode(out));
         prop_assert_eq!(Hello::from_bytes(&bytes), Ok(hello));
-        for end in 0..bytes.len() {
+        // The time of early data is optional, and without it the rest is whole.
+        let optional = bytes.len() - early_ms.map_or(0, |_| 11);
+        for end in (0..bytes.len()).filter(|end| early_ms.is_none() || *end != optional) {
             prop_assert_eq!(Hello::from_bytes(&bytes[..end]).err(), Some(DecodeError::Truncated));
         }
     }
@@ -193,7 +200,7 @@ proptest! {
         body in vec(any::<u8>(), 0..=MAX_RPC),
         answer in vec(any::<u8>(), 0..=MAX_RPC),
     ) {
-        let (me, other) = (SecretKey::from_bytes([asker; 32]), SecretKey::from_bytes([255; 32]));
+        let (me, other) = (local(asker), local(255));
         let (datagram, call) = seal_request(&me, &other.node_id(), [1; 32], 77, &body, answer.len()).expect("it fits");
         prop_assert_eq!(datagram.len(), request_len(body.len(), answer.len()));
         prop_assert!(datagram.len() <= MAX_DATAGRAM);
@@ -210,7 +217,7 @@ proptest! {
     // TP-10
     #[test]
     fn a_sealed_question_with_any_bit_flipped_is_refused(at in any::<prop::sample::Index>(), bit in 0u8..8) {
-        let (me, other) = (SecretKey::from_bytes([1; 32]), SecretKey::from_bytes([2; 32]));
+        let (me, other) = (local(1), local(2));
         let (datagram, _) = seal_request(&me, &other.node_id(), [3; 32], 77, b"question", 0).expect("it fits");
         let mut altered = datagram.clone();
         // The first byte is the kind, which the demultiplexer reads.
@@ -219,6 +226,10 @@ proptest! {
         // X25519 ignores the top bit of a key, and the transcript does not.
         prop_assert_eq!(open_request(&other, [4; 32], &altered).err(), Some(RpcFault::Forged));
     }
+}
+
+fn local(seed: u8) -> LocalKey {
+    LocalKey::new(&SecretKey::from_bytes([seed; 32]), 8)
 }
 
 /// Two arbiters and the connections between them, with everything that is under way.

@@ -1,277 +1,14 @@
-//! QUIC over Noise in virtual time: two noq-proto endpoints and a network of lists.
+//! QUIC over Noise in virtual time.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
-
-use bytes::BytesMut;
 use cs_crypto::noise::{Hash, Pattern, Protocol, Setup};
 use cs_identity::{NodeId, SecretKey};
-use cs_transport::quic::{ClientCrypto, Entropy, Peer, QUIC_VERSION, ResetKey, ServerCrypto, TokenKey};
+use cs_transport::quic::{ClientCrypto, QUIC_VERSION, ServerCrypto};
 use cs_transport::wire::{Frame, FrameKind, Hello};
 use noq_proto::crypto::{ClientConfig as _, ServerConfig as _, Session};
 use noq_proto::transport_parameters::TransportParameters;
-use noq_proto::{
-    ClientConfig, Connection, ConnectionError, ConnectionHandle, ConnectionId, ConnectionIdGenerator,
-    DatagramEvent, Dir, Endpoint, EndpointConfig, Event, FourTuple, InvalidCid, ServerConfig, Side,
-    StreamEvent, TransportConfig, VarInt,
-};
-use rand::{Rng, RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use noq_proto::{ConnectionError, Side};
 
-type Chance = Arc<Mutex<ChaCha8Rng>>;
-
-fn chance(seed: u64) -> Chance {
-    Arc::new(Mutex::new(ChaCha8Rng::seed_from_u64(seed)))
-}
-
-fn entropy(chance: &Chance) -> Entropy {
-    let chance = chance.clone();
-    Arc::new(move || {
-        let mut bytes = [0; 32];
-        chance.lock().unwrap().fill_bytes(&mut bytes);
-        bytes
-    })
-}
-
-struct SeededIds(Chance);
-
-impl ConnectionIdGenerator for SeededIds {
-    fn generate_cid(&mut self) -> ConnectionId {
-        let mut bytes = [0; 8];
-        self.0.lock().unwrap().fill_bytes(&mut bytes);
-        ConnectionId::new(&bytes)
-    }
-    fn validate(&self, _: ConnectionId) -> Result<(), InvalidCid> {
-        Ok(())
-    }
-    fn cid_len(&self) -> usize {
-        8
-    }
-    fn cid_lifetime(&self) -> Option<Duration> {
-        None
-    }
-}
-
-fn secret(side: usize) -> SecretKey {
-    SecretKey::from_bytes([side as u8 + 1; 32])
-}
-
-/// One end: an endpoint, its connection, and what came of it.
-struct End {
-    endpoint: Endpoint,
-    connection: Option<(ConnectionHandle, Connection)>,
-    connected: bool,
-    lost: Option<ConnectionError>,
-    received: Vec<u8>,
-}
-
-impl End {
-    fn peer(&self) -> Option<NodeId> {
-        let (_, connection) = self.connection.as_ref()?;
-        connection.crypto_session().peer_identity()?.downcast::<Peer>().ok().map(|peer| peer.node)
-    }
-
-    fn export(&self, label: &[u8]) -> [u8; 32] {
-        let mut out = [0; 32];
-        let (_, connection) = self.connection.as_ref().expect("a connection");
-        connection.crypto_session().export_keying_material(&mut out, label, b"").expect("handshake done");
-        out
-    }
-}
-
-struct World {
-    started: Instant,
-    now: Instant,
-    ends: [End; 2],
-    wire: BTreeMap<(Instant, u64), (usize, Vec<u8>)>,
-    sent: u64,
-    rng: ChaCha8Rng,
-    loss_percent: u32,
-    retry: bool,
-    /// FNV-1a over all datagrams and their times.
-    trace: u64,
-}
-
-impl World {
-    fn new(seed: u64, loss_percent: u32) -> Self {
-        let ends = [0, 1].map(|side| end(side, seed));
-        let now = Instant::now();
-        Self {
-            started: now,
-            now,
-            ends,
-            wire: BTreeMap::new(),
-            sent: 0,
-            rng: ChaCha8Rng::seed_from_u64(seed ^ 0xabcd),
-            loss_percent,
-            retry: false,
-            trace: 0xcbf2_9ce4_8422_2325,
-        }
-    }
-
-    fn dial(&mut self, name: &str) {
-        let chance = chance(99);
-        let crypto = ClientCrypto::new(Arc::new(secret(0)), 1, entropy(&chance));
-        let mut config = ClientConfig::new(Arc::new(crypto));
-        config.version(QUIC_VERSION).transport_config(transport());
-        config.initial_dst_cid_provider(Arc::new(move || SeededIds(chance.clone()).generate_cid()));
-        let connection =
-            self.ends[0].endpoint.connect(self.now, config, address(1), name).expect("a valid name");
-        self.ends[0].connection = Some(connection);
-    }
-
-    /// Runs until `done`, or nothing is left to happen, or a virtual minute passed. Returns whether it was done.
-    fn run(&mut self, done: impl Fn(&Self) -> bool) -> bool {
-        while self.now - self.started < Duration::from_secs(60) {
-            self.drive(0);
-            self.drive(1);
-            if done(self) {
-                return true;
-            }
-            let arrival = self.wire.keys().next().map(|(at, _)| *at);
-            let timers = self.ends.iter_mut().filter_map(|end| end.connection.as_mut()?.1.poll_timeout());
-            let Some(next) = timers.chain(arrival).min() else { return false };
-            self.now = self.now.max(next);
-            self.deliver();
-            for end in &mut self.ends {
-                if let Some((_, connection)) = &mut end.connection {
-                    connection.handle_timeout(self.now);
-                }
-            }
-        }
-        false
-    }
-
-    fn deliver(&mut self) {
-        while let Some(entry) = self.wire.first_entry().filter(|entry| entry.key().0 <= self.now) {
-            let (to, datagram) = entry.remove();
-            let path = FourTuple::new(address(1 - to), None);
-            let mut response = Vec::new();
-            let end = &mut self.ends[to];
-            match end.endpoint.handle(self.now, path, None, BytesMut::from(&datagram[..]), &mut response) {
-                Some(DatagramEvent::ConnectionEvent(handle, event)) => {
-                    if let Some((_, connection)) =
-                        end.connection.as_mut().filter(|(known, _)| *known == handle)
-                    {
-                        connection.handle_event(event);
-                    }
-                }
-                Some(DatagramEvent::NewConnection(incoming)) => {
-                    if self.retry && !incoming.remote_address_validated() {
-                        let transmit = end.endpoint.retry(incoming, &mut response).expect("first attempt");
-                        self.send(to, &response[..transmit.size]);
-                    } else {
-                        match end.endpoint.accept(incoming, self.now, &mut response, None) {
-                            Ok(connection) => end.connection = Some(connection),
-                            Err(error) => {
-                                if let Some(transmit) = error.response {
-                                    self.send(to, &response[..transmit.size]);
-                                }
-                            }
-                        }
-                    }
-                }
-                Some(DatagramEvent::Response(transmit)) => self.send(to, &response[..transmit.size]),
-                None => {}
-            }
-        }
-    }
-
-    fn drive(&mut self, side: usize) {
-        let end = &mut self.ends[side];
-        let Some((handle, mut connection)) = end.connection.take() else { return };
-        while let Some(event) = connection.poll_endpoint_events() {
-            if let Some(event) = end.endpoint.handle_event(handle, event) {
-                connection.handle_event(event);
-            }
-        }
-        while let Some(event) = connection.poll() {
-            match event {
-                Event::Connected => end.connected = true,
-                Event::ConnectionLost { reason } => end.lost = Some(reason),
-                Event::Stream(StreamEvent::Opened { .. } | StreamEvent::Readable { .. }) => {
-                    while connection.streams().accept(Dir::Uni).is_some() {}
-                    let id = noq_proto::StreamId::new(!connection.side(), Dir::Uni, 0);
-                    let mut stream = connection.recv_stream(id);
-                    if let Ok(mut chunks) = stream.read(true) {
-                        while let Ok(Some(chunk)) = chunks.next(usize::MAX) {
-                            end.received.extend_from_slice(&chunk.bytes);
-                        }
-                        let _ = chunks.finalize();
-                    }
-                }
-                _ => {}
-            }
-        }
-        let mut buffer = Vec::new();
-        let mut datagrams = Vec::new();
-        while let Some(transmit) = connection.poll_transmit(self.now, NonZeroUsize::MIN, &mut buffer) {
-            datagrams.push(buffer[..transmit.size].to_vec());
-            buffer.clear();
-        }
-        self.ends[side].connection = Some((handle, connection));
-        for datagram in datagrams {
-            self.send(side, &datagram);
-        }
-    }
-
-    /// Loses, delays (10 to 50 ms) and thereby reorders.
-    fn send(&mut self, from: usize, datagram: &[u8]) {
-        let at = u64::try_from((self.now - self.started).as_nanos()).unwrap();
-        for byte in at.to_be_bytes().iter().chain(datagram) {
-            self.trace = (self.trace ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
-        }
-        let delay = Duration::from_micros(self.rng.random_range(10_000..50_000));
-        if self.rng.random_range(0..100) >= self.loss_percent {
-            self.sent += 1;
-            self.wire.insert((self.now + delay, self.sent), (1 - from, datagram.to_vec()));
-        }
-    }
-
-    /// Writes as much of `data` as fits now on the first stream; returns how much that was.
-    fn write(&mut self, side: usize, data: &[u8]) -> usize {
-        let (_, connection) = self.ends[side].connection.as_mut().expect("a connection");
-        let id = noq_proto::StreamId::new(connection.side(), Dir::Uni, 0);
-        if connection.send_stream(id).write(b"").is_err() {
-            connection.streams().open(Dir::Uni).expect("streams are allowed");
-        }
-        connection.send_stream(id).write(data).unwrap_or(0)
-    }
-}
-
-fn address(side: usize) -> SocketAddr {
-    ([10, 0, 0, side as u8 + 1], 4433).into()
-}
-
-fn transport() -> Arc<TransportConfig> {
-    let mut transport = TransportConfig::default();
-    transport.max_idle_timeout(Some(VarInt::from_u32(30_000).into()));
-    transport.mtu_discovery_config(None);
-    Arc::new(transport)
-}
-
-fn end(side: usize, seed: u64) -> End {
-    let chance = chance(seed.wrapping_mul(2) + side as u64);
-    let crypto = ServerCrypto::new(Arc::new(secret(side)), 1, entropy(&chance));
-    let mut server = ServerConfig::new(Arc::new(crypto), Arc::new(TokenKey::new([5; 32])));
-    server.transport_config(transport());
-    let mut config = EndpointConfig::new(Arc::new(ResetKey::new([side as u8; 32])));
-    let ids = chance.clone();
-    config
-        .supported_versions(vec![QUIC_VERSION])
-        .grease_quic_bit(false)
-        .rng_seed(Some([seed as u8; 32]))
-        .cid_generator(Arc::new(move || Box::new(SeededIds(ids.clone()))));
-    let endpoint = Endpoint::new(Arc::new(config), Some(Arc::new(server)), true);
-    End { endpoint, connection: None, connected: false, lost: None, received: Vec::new() }
-}
-
-fn both_connected(world: &World) -> bool {
-    world.ends.iter().all(|end| end.connected)
-}
+use crate::world::{World, both_connected, chance, entropy, local, secret};
 
 // TP-2, TP-3
 #[test]
@@ -294,11 +31,12 @@ fn data_survives_loss_and_key_updates() {
     world.dial(&secret(1).node_id().to_string());
     assert!(world.run(both_connected));
     let data = (0..400_000u32).flat_map(u32::to_be_bytes).collect::<Vec<_>>();
-    let mut written = 0;
+    let (mut written, mut side) = (0, 0);
     while written < data.len() {
         written += world.write(0, &data[written..]);
-        let (_, connection) = world.ends[0].connection.as_mut().unwrap();
-        connection.force_key_update();
+        // Each side in its turn begins a new phase while the other's packets are under way.
+        side = 1 - side;
+        world.ends[side].connection.as_mut().expect("a connection").1.force_key_update();
         let target = written;
         assert!(world.run(|world| world.ends[1].received.len() >= target), "{:?}", world.ends[0].lost);
         world.started = world.now;
@@ -345,8 +83,8 @@ fn equal_seeds_give_equal_datagrams_at_equal_times() {
 /// Both sessions of a handshake, before any byte was moved.
 fn sessions() -> (Box<dyn Session>, Box<dyn Session>) {
     let source = entropy(&chance(1));
-    let client = ClientCrypto::new(Arc::new(secret(0)), 10, source.clone());
-    let server = ServerCrypto::new(Arc::new(secret(1)), 20, source);
+    let client = ClientCrypto::new(local(0), 10, source.clone());
+    let server = ServerCrypto::new(local(1), 20, source);
     let name = secret(1).node_id().to_string();
     let client = client.start_session(QUIC_VERSION, &name, &parameters()).expect("a valid name");
     (client, server.start_session(QUIC_VERSION, &parameters()))
@@ -402,7 +140,7 @@ fn a_dialler_that_claims_another_ones_id_is_refused() {
     let (me, server) = (secret(0), secret(1).node_id());
     let claim = |node: NodeId| {
         let prologue = [&b"cosmic-sync session v1"[..], server.as_bytes()].concat();
-        let hello = Hello { node: *node.as_bytes(), incarnation: 1, parameters: &[] };
+        let hello = Hello { node: *node.as_bytes(), incarnation: 1, parameters: &[], early_ms: None };
         let mut payload = Vec::new();
         hello.encode(&mut payload);
         let initiator = Setup::new(Protocol::new(Pattern::IK, Hash::Sha256), [8; 32])
@@ -457,7 +195,7 @@ fn a_wrong_confirmation_is_refused_and_the_right_one_ends_the_handshake() {
 // TP-2
 #[test]
 fn another_version_and_a_name_that_is_no_node_are_refused() {
-    let crypto = ClientCrypto::new(Arc::new(secret(0)), 1, entropy(&chance(1)));
+    let crypto = ClientCrypto::new(local(0), 1, entropy(&chance(1)));
     let parameters = parameters();
     let name = secret(1).node_id().to_string();
     assert!(crypto.start_session(1, &name, &parameters).is_err());

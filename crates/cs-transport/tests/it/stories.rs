@@ -5,27 +5,28 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cs_identity::{NodeId, SecretKey};
+use cs_transport::LocalKey;
 use cs_transport::net::{
     DialFault, Endpoint, EndpointConfig, Event, Events, How, LanDiscovery, LanEvent, Lane, Outcome,
     PathReport, RpcError, SendRefused, SessionEnd, SessionId,
 };
 
 /// Far above what anything here takes; only a failure waits this long.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Node {
-    endpoint: Endpoint,
-    events: Events,
-    id: NodeId,
-    addr: SocketAddr,
+pub(crate) struct Node {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) events: Events,
+    pub(crate) id: NodeId,
+    pub(crate) addr: SocketAddr,
 }
 
 impl Node {
-    async fn new(seed: u8) -> Self {
+    pub(crate) async fn new(seed: u8) -> Self {
         Self::with(seed, |_| {}).await
     }
 
-    async fn with(seed: u8, change: impl FnOnce(&mut EndpointConfig)) -> Self {
+    pub(crate) async fn with(seed: u8, change: impl FnOnce(&mut EndpointConfig)) -> Self {
         let secret = SecretKey::from_bytes([seed; 32]);
         let id = secret.node_id();
         let mut config = EndpointConfig::new(secret);
@@ -37,7 +38,7 @@ impl Node {
     }
 
     /// The next event but observations of addresses.
-    async fn next(&mut self) -> Event {
+    pub(crate) async fn next(&mut self) -> Event {
         loop {
             let event = tokio::time::timeout(PATIENCE, self.events.recv()).await;
             match event.expect("an event in time").expect("the endpoint lives") {
@@ -47,21 +48,21 @@ impl Node {
         }
     }
 
-    async fn up(&mut self) -> (SessionId, NodeId, [u8; 32]) {
+    pub(crate) async fn up(&mut self) -> (SessionId, NodeId, [u8; 32]) {
         match self.next().await {
             Event::Up { session, peer, exporter, .. } => (session, peer, exporter),
             other => panic!("a session was due, not {other:?}"),
         }
     }
 
-    async fn message(&mut self) -> (Lane, Bytes) {
+    pub(crate) async fn message(&mut self) -> (Lane, Bytes) {
         match self.next().await {
             Event::Message { lane, bytes, .. } => (lane, bytes),
             other => panic!("a message was due, not {other:?}"),
         }
     }
 
-    async fn down(&mut self) -> SessionEnd {
+    pub(crate) async fn down(&mut self) -> SessionEnd {
         match self.next().await {
             Event::Down { why, .. } => why,
             other => panic!("an end was due, not {other:?}"),
@@ -69,13 +70,13 @@ impl Node {
     }
 }
 
-async fn pair() -> (Node, Node) {
+pub(crate) async fn pair() -> (Node, Node) {
     let (one, two) = (Node::new(1).await, Node::new(2).await);
     // The first of the pair has the lower ID, which decides.
     if one.id < two.id { (one, two) } else { (two, one) }
 }
 
-async fn connected(from: &mut Node, to: &mut Node) -> (SessionId, SessionId) {
+pub(crate) async fn connected(from: &mut Node, to: &mut Node) -> (SessionId, SessionId) {
     from.endpoint.dial(to.id, vec![to.addr], vec![]);
     let (here, peer, ours) = from.up().await;
     assert_eq!(peer, to.id);
@@ -458,7 +459,8 @@ async fn a_full_node_refuses_and_says_so() {
 // TP-12: the datagram of another asker, sent again from elsewhere.
 #[tokio::test]
 async fn a_replayed_request_is_not_served() {
-    let (asker, mut server) = (SecretKey::from_bytes([1; 32]), Node::new(2).await);
+    let asker = LocalKey::new(&SecretKey::from_bytes([1; 32]), 1);
+    let mut server = Node::new(2).await;
     let unix_ms = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_millis() as u64;
     let seal = |entropy, unix_ms| {
         let sealed = cs_transport::rpc::seal_request(&asker, &server.id, [entropy; 32], unix_ms, b"once", 0);
