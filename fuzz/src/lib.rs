@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod conversation;
 pub mod crdt;
 pub mod crypto;
 pub mod dht;
@@ -81,6 +82,11 @@ pub const TARGETS: &[Target] = &[
     Target { name: "shard_tree", run: shard::tree, seeds: shard::tree_seeds },
     Target { name: "shard_tree_message", run: shard::tree_message, seeds: shard::tree_message_seeds },
     Target { name: "store_operation", run: store::operation, seeds: store::operation_seeds },
+    Target {
+        name: "transport_conversation",
+        run: conversation::conversation,
+        seeds: conversation::conversation_seeds,
+    },
     Target { name: "transport_handshake", run: transport::handshake, seeds: transport::handshake_seeds },
     Target { name: "transport_link", run: transport::link, seeds: transport::link_seeds },
     Target { name: "transport_nat_pmp", run: transport::nat_pmp, seeds: transport::nat_pmp_seeds },
