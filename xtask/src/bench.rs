@@ -58,6 +58,11 @@ const BENCHES: &[Bench] = &[
         about: "placement beside rings, rendezvous and jump hashing; hubs, the tree and routing in simulation",
     },
     Bench {
+        name: "transport",
+        home: Home::Peers,
+        about: "sessions and sealed RPC beside quinn with rustls; idle peers, floods",
+    },
+    Bench {
         name: "erasure",
         home: Home::Peers,
         about: "encoding and repair beside reed-solomon-simd, reed-solomon-erasure and ISA-L",
