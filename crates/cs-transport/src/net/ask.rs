@@ -79,13 +79,12 @@ pub(crate) async fn ask(
                 Some(link) => Asked::send(&link.connection, &question).await,
                 None => first_flight(shared, peer, canonical(addr), &question).await?,
             };
-            match answer {
-                Ok(asked) => match asked.answer().await {
+            if let Ok(asked) = answer {
+                match asked.answer().await {
                     // The connection went: perhaps it was a spare, and there is a session now.
                     Err(AskError::Unreachable) => {}
                     answer => return answer,
-                },
-                Err(Gone) => {}
+                }
             }
         }
         Err(AskError::Unreachable)

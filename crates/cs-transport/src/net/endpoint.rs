@@ -441,6 +441,7 @@ fn check(config: &EndpointConfig) -> Result<(), BindError> {
     Ok(())
 }
 
+/// Windows and streams of TP-6, TP-9, TP-18 and TP-19; the path's own probing of TP-50.
 fn transport(config: &EndpointConfig) -> Result<noq::TransportConfig, BindError> {
     let mut transport = noq::TransportConfig::default();
     let idle = config.idle_timeout.try_into().map_err(|_| BindError::OutOfRange("idle_timeout"))?;
@@ -456,6 +457,7 @@ fn transport(config: &EndpointConfig) -> Result<noq::TransportConfig, BindError>
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(EARLY_WINDOW))
         .send_window(WINDOW.into())
+        .mtu_discovery_config(Some(noq::MtuDiscoveryConfig::default()))
         .datagram_receive_buffer_size(Some(DATAGRAMS))
         .datagram_send_buffer_size(DATAGRAMS)
         .send_observed_address_reports(true)

@@ -87,7 +87,7 @@ pub(crate) async fn session(
     peer: NodeId,
     address: SocketAddr,
 ) -> SessionId {
-    endpoint.dial(peer, vec![address]);
+    endpoint.dial(peer, vec![address], vec![]);
     loop {
         match events.recv().await.expect("the endpoint lives") {
             Event::Up { session, .. } => return session,
