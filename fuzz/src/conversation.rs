@@ -21,8 +21,8 @@ const NOW_MS: u64 = 1_700_000_000_000;
 const STEPS: usize = 400;
 const QUESTION: &[u8] = b"a question of the first flight";
 
-/// A dial with early data; each byte of the input decides what becomes of the next datagram, and what it makes of it is run through
-/// both machines. True if the handshake completes and the question is read.
+/// A dial with early data; each byte of the input decides what becomes of the next datagram, and what it makes of it
+/// is run through both machines. True if the handshake completes and the question is read.
 pub fn conversation(bytes: &[u8]) -> bool {
     let mut talk = Talk::new();
     let mut commands = bytes.iter().copied();

@@ -7,8 +7,9 @@ use cs_crypto::dh::KeyPair;
 use cs_crypto::noise::StaticCache;
 use cs_identity::{NodeId, SecretKey};
 
-/// One's own key as handshakes want it: its X25519 pair, and its products with the keys of peers met before. Both together
-/// save each side three of the eight multiplications of a handshake with somebody known, and two with a stranger.
+/// One's own key as handshakes want it: its X25519 pair, and its products with the keys of peers met before. Both
+/// together save each side three of the eight multiplications of a handshake with somebody known, and two with a
+/// stranger.
 pub struct LocalKey {
     node: NodeId,
     pair: KeyPair,
@@ -33,8 +34,8 @@ impl LocalKey {
         &self.pair
     }
 
-    /// Lends the products. While another thread has them, an empty set is lent: one multiplication more costs less than to wait
-    /// for all of somebody else's.
+    /// Lends the products. While another thread has them, an empty set is lent: one multiplication more costs less
+    /// than to wait for all of somebody else's.
     pub(crate) fn with_known<T>(&self, step: impl FnOnce(&mut StaticCache) -> T) -> T {
         match self.known.try_lock() {
             Ok(mut known) => step(&mut known),

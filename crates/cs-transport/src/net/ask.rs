@@ -174,7 +174,8 @@ pub(crate) async fn handshake(
     connection.close_reason().is_none().then_some(())
 }
 
-/// Hands the peer's questions on as requests, until the connection ends. `is_early`: the peer has not yet proven to be there.
+/// Hands the peer's questions on as requests, until the connection ends. `is_early`: the peer has not yet proven to
+/// be there.
 pub(crate) async fn serve(shared: Arc<Shared>, connection: Connection, is_early: bool) {
     let identity = connection.peer_identity().and_then(|identity| identity.downcast::<Peer>().ok());
     let Some(peer) = identity else { return };

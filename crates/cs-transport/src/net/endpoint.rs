@@ -40,8 +40,8 @@ use crate::wire::{Answer, EARLY_WINDOW, Lane, MAX_MESSAGE};
 
 /// Bytes in flight on one stream; see `BULK_STREAMS`.
 const STREAM_WINDOW: u32 = 1 << 20;
-/// Bytes in flight on one connection (TP-9): all bulk streams full, and room for the other lanes, so that bulk never holds back
-/// what is urgent.
+/// Bytes in flight on one connection (TP-9): all bulk streams full, and room for the other lanes, so that bulk never
+/// holds back what is urgent.
 pub(crate) const WINDOW: u32 = STREAM_WINDOW * 12;
 /// Bytes of unread datagrams a session may hold (TP-19).
 const DATAGRAMS: usize = 32 << 10;
@@ -53,8 +53,9 @@ const STREAMS: u32 = 16;
 const PATHS: u32 = 4;
 /// How long an accepted handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How long QUIC keeps what is left of a handshake that failed: three probe time-outs (RFC 9000 section 10.2), each of a second as long
-/// as no round trip was measured. It keeps its place for that long, so that failing costs memory only within the limits.
+/// How long QUIC keeps what is left of a handshake that failed: three probe time-outs (RFC 9000 section 10.2), each
+/// of a second as long as no round trip was measured. It keeps its place for that long, so that failing costs memory
+/// only within the limits.
 const REMAINS: Duration = Duration::from_secs(3);
 /// How long a shutdown waits for peers to acknowledge what was sent.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -240,8 +241,8 @@ impl Endpoint {
         }
     }
 
-    /// Asks `peer` at `addr` with one sealed datagram, and again with backoff until `timeout`: it may be asked more than
-    /// once, so ask only what may be asked twice. Padded so that any answer fits.
+    /// Asks `peer` at `addr` with one sealed datagram, and again with backoff until `timeout`: it may be asked more
+    /// than once, so ask only what may be asked twice. Padded so that any answer fits.
     ///
     /// # Errors
     /// [`RpcError`].
@@ -255,9 +256,10 @@ impl Endpoint {
         rpc::call(self.shared(), peer, addr, request, timeout).await
     }
 
-    /// Asks `peer` on its session; without one, dials `addr` with the question in the first flight (0-RTT), so that the answer is there
-    /// after one round trip, and a session with it. The question may arrive more than once, and may be sent again by whoever saw the
-    /// flight: ask only what may be asked twice. Question and answer have at most [`MAX_ASK`](crate::wire::MAX_ASK) bytes.
+    /// Asks `peer` on its session; without one, dials `addr` with the question in the first flight (0-RTT), so that
+    /// the answer is there after one round trip, and a session with it. The question may arrive more than once, and
+    /// may be sent again by whoever saw the flight: ask only what may be asked twice. Question and answer have at
+    /// most [`MAX_ASK`](crate::wire::MAX_ASK) bytes.
     ///
     /// # Errors
     /// [`AskError`].
@@ -285,8 +287,8 @@ impl Endpoint {
         }
     }
 
-    /// Sends a datagram on a session: at once or never, in no order, and not again if it is lost. Where the path is full, the oldest
-    /// that wait make room.
+    /// Sends a datagram on a session: at once or never, in no order, and not again if it is lost. Where the path is
+    /// full, the oldest that wait make room.
     ///
     /// # Errors
     /// [`SendRefused`].
@@ -299,8 +301,8 @@ impl Endpoint {
         })
     }
 
-    /// The longest datagram that [`Self::send_datagram`] takes now, in bytes: about 1,150, and more once the path has shown that it
-    /// carries more. `None` without a session, or if the peer takes none.
+    /// The longest datagram that [`Self::send_datagram`] takes now, in bytes: about 1,150, and more once the path has
+    /// shown that it carries more. `None` without a session, or if the peer takes none.
     #[must_use]
     pub fn max_datagram(&self, session: SessionId) -> Option<usize> {
         self.shared().peers().session(session)?.connection.max_datagram_size()
@@ -326,8 +328,9 @@ impl Endpoint {
         self.shared().reach.set_mapped(addrs);
     }
 
-    /// Says that the network is another one now, or may be: a new address, a wake from sleep. Outside addresses are asked
-    /// for again and every session's paths are tried anew. Found out without being told too, some seconds later.
+    /// Says that the network is another one now, or may be: a new address, a wake from sleep. Outside addresses are
+    /// asked for again and every session's paths are tried anew. Found out without being told too, some seconds
+    /// later.
     pub fn network_changed(&self) {
         change::changed(self.shared());
     }

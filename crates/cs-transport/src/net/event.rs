@@ -169,8 +169,8 @@ pub enum SendRefused {
     /// The session ended, or never was.
     #[error("the session is gone")]
     Gone,
-    /// The message is above [`MAX_MESSAGE`](crate::wire::MAX_MESSAGE) bytes, and the peer would end the session; or the datagram is
-    /// above what the path carries.
+    /// The message is above [`MAX_MESSAGE`](crate::wire::MAX_MESSAGE) bytes, and the peer would end the session; or
+    /// the datagram is above what the path carries.
     #[error("the message is too long")]
     TooLong,
     /// The peer takes no datagrams.
@@ -210,8 +210,8 @@ impl RpcToken {
         }
     }
 
-    /// The question came with the first flight of a handshake that was not complete: the asker made it, and perhaps somebody else
-    /// sent it, within two minutes and once. The answer can be read by the asker only.
+    /// The question came with the first flight of a handshake that was not complete: the asker made it, and perhaps
+    /// somebody else sent it, within two minutes and once. The answer can be read by the asker only.
     #[must_use]
     pub fn is_early(&self) -> bool {
         matches!(self.0, Slot::Stream { is_early: true, .. })

@@ -50,9 +50,9 @@ impl ClientCrypto {
         Self { local, incarnation, entropy, early: None }
     }
 
-    /// The same, with early data: what is written before the handshake is complete leaves with its first message. Only
-    /// what may arrive twice (TP-17). The transport configuration must not report observed addresses: noq would do so in the first
-    /// flight, where they may not be.
+    /// The same, with early data: what is written before the handshake is complete leaves with its first message.
+    /// Only what may arrive twice (TP-17). The transport configuration must not report observed addresses: noq would
+    /// do so in the first flight, where they may not be.
     #[must_use]
     pub fn with_early(self, clock: WallClock) -> Self {
         Self { early: Some(clock), ..self }

@@ -1,7 +1,8 @@
 //! Early data: what the dialler's first flight may carry beside the handshake's first message (TP-17).
 //!
-//! Whoever knows a node's ID shares a key with it after one Noise message, so that nothing has to be remembered from an earlier
-//! session. What is missing then is the acceptor's freshness: the same flight can be sent again by anybody who saw it.
+//! Whoever knows a node's ID shares a key with it after one Noise message, so that nothing has to be remembered from
+//! an earlier session. What is missing then is the acceptor's freshness: the same flight can be sent again by anybody
+//! who saw it.
 
 use std::sync::Arc;
 
@@ -14,8 +15,8 @@ use crate::wire::EARLY_WINDOW;
 /// Tells the wall clock's time in milliseconds since 1970.
 pub type WallClock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
-/// Whether early data is read. Asked once for each authentic first message that announces some; it must say yes at most once for
-/// each ephemeral key ([`ReplayWindow`](crate::rpc::ReplayWindow) does).
+/// Whether early data is read. Asked once for each authentic first message that announces some; it must say yes at
+/// most once for each ephemeral key ([`ReplayWindow`](crate::rpc::ReplayWindow) does).
 pub type EarlyGate = Arc<dyn Fn(&EarlyClaim) -> bool + Send + Sync>;
 
 /// An authentic first message that announces early data.
@@ -29,8 +30,9 @@ pub struct EarlyClaim {
     pub ephemeral: [u8; 32],
 }
 
-/// Transport parameters that QUIC lets nobody change between early data and the handshake's end: the acceptor's role in address
-/// discovery, which has to be both reporting and hearing, and the addresses for NAT traversal, in which the sides have to agree.
+/// Transport parameters that QUIC lets nobody change between early data and the handshake's end: the acceptor's role
+/// in address discovery, which has to be both reporting and hearing, and the addresses for NAT traversal, in which
+/// the sides have to agree.
 const ROLE: u64 = 0x9f81_a176;
 const BOTH: &[u8] = &[2];
 const NAT_ADDRESSES: u64 = 0x3d7f_9112_0401;
@@ -45,8 +47,8 @@ pub(crate) fn agree(acceptor: &[u8], dialler: &[u8]) -> bool {
     value(acceptor, ROLE) == Some(BOTH) && value(acceptor, NAT_ADDRESSES) == value(dialler, NAT_ADDRESSES)
 }
 
-/// What the dialler may count on before it has heard from the acceptor: one stream of [`EARLY_WINDOW`] bytes, and what [`agree`]
-/// checks. `ours`: its own parameters, encoded.
+/// What the dialler may count on before it has heard from the acceptor: one stream of [`EARLY_WINDOW`] bytes, and
+/// what [`agree`] checks. `ours`: its own parameters, encoded.
 pub(crate) fn assumed(ours: &[u8]) -> Option<TransportParameters> {
     let mut encoded = Vec::new();
     for (id, number) in

@@ -85,8 +85,8 @@ enum Turn {
 }
 
 impl NoiseSession {
-    /// `early_ms`: the wall clock, if early data is to go with the first message. `None` only for keys that no Noise handshake
-    /// can use.
+    /// `early_ms`: the wall clock, if early data is to go with the first message. `None` only for keys that no Noise
+    /// handshake can use.
     pub(crate) fn dial(
         local: &LocalKey,
         incarnation: u64,

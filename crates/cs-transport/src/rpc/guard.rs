@@ -38,8 +38,8 @@ impl ReplayWindow {
         Self { tolerance_ms, capacity: capacity.max(1), seen: BTreeSet::new(), floor_ms: 0 }
     }
 
-    /// The same, refusing what was sealed at `floor_ms` or before: whoever starts at that time cannot know what it served in an
-    /// earlier life.
+    /// The same, refusing what was sealed at `floor_ms` or before: whoever starts at that time cannot know what it
+    /// served in an earlier life.
     #[must_use]
     pub fn since(self, floor_ms: u64) -> Self {
         Self { floor_ms, ..self }

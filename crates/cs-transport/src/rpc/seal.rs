@@ -55,8 +55,8 @@ pub struct Call {
     reader: ReadTurn,
 }
 
-/// Seals a request for `peer`, with room for an answer of `answer` bytes. Two multiplications on the curve (one if the peer was met
-/// before) and one of the base point. `entropy`: 32 fresh secret bytes.
+/// Seals a request for `peer`, with room for an answer of `answer` bytes. Two multiplications on the curve (one if
+/// the peer was met before) and one of the base point. `entropy`: 32 fresh secret bytes.
 ///
 /// # Errors
 /// [`RpcRefused`].
@@ -138,8 +138,8 @@ pub struct OpenedRequest {
     pub answer: AnswerSlot,
 }
 
-/// Opens a request for the holder of `local`. Two multiplications, one if the asker was met before. `entropy`: 32 fresh secret
-/// bytes for the answer.
+/// Opens a request for the holder of `local`. Two multiplications, one if the asker was met before. `entropy`: 32
+/// fresh secret bytes for the answer.
 ///
 /// # Errors
 /// [`RpcFault`].

@@ -68,8 +68,8 @@ impl<'a> Frame<'a> {
 }
 
 /// The encrypted payload of both Noise messages: who speaks, and the QUIC transport parameters, which are thereby
-/// authenticated. `version u8 | node 32 | incarnation u64 | (tag u8 | length u16 | value)*`, tags ascending; a tag that is
-/// not known is skipped, so that later versions can say more. Rule TP-4.
+/// authenticated. `version u8 | node 32 | incarnation u64 | (tag u8 | length u16 | value)*`, tags ascending; a tag
+/// that is not known is skipped, so that later versions can say more. Rule TP-4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hello<'a> {
     /// The speaker's ID as bytes; its X25519 form must be the static key that Noise authenticated.
@@ -78,8 +78,8 @@ pub struct Hello<'a> {
     pub incarnation: u64,
     /// Transport parameters in the encoding of RFC 9000 section 18.
     pub parameters: &'a [u8],
-    /// Early data (TP-17). In the first message: it follows, sealed at this time by the dialler's clock, in milliseconds. In
-    /// the second: the same number if it is read; nothing if it was thrown away.
+    /// Early data (TP-17). In the first message: it follows, sealed at this time by the dialler's clock, in
+    /// milliseconds. In the second: the same number if it is read; nothing if it was thrown away.
     pub early_ms: Option<u64>,
 }
 
@@ -91,7 +91,8 @@ impl<'a> Hello<'a> {
     /// Reads a whole payload.
     ///
     /// # Errors
-    /// [`DecodeError`]: another version, tags that do not ascend, missing parameters, a cut field, a time of another length.
+    /// [`DecodeError`]: another version, tags that do not ascend, missing parameters, a cut field, a time of another
+    /// length.
     pub fn from_bytes(mut input: &'a [u8]) -> Result<Self, DecodeError> {
         if take_array::<1>(&mut input)? != [HELLO_VERSION] {
             return Err(DecodeError::UnknownKind);

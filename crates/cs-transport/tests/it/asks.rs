@@ -27,7 +27,8 @@ async fn request(node: &mut Node) -> (Bytes, cs_transport::net::RpcToken) {
 #[tokio::test]
 async fn a_question_to_a_node_without_a_session_is_answered_in_its_first_flight() {
     let (mut asker, mut server) = pair().await;
-    // Only the first flight passes (the first message, and the question in one or two datagrams) until the question is there.
+    // Only the first flight passes (the first message, and the question in one or two datagrams) until the question
+    // is there.
     let proxy = Proxy::start(server.addr, 2).await;
     let (endpoint, id, addr) = (asker.endpoint.clone(), server.id, proxy.addr);
     let ask =

@@ -77,7 +77,8 @@ fn refused_early_data_is_thrown_away_and_the_session_is_as_any_other() {
     }
 }
 
-/// Gives the dialler's datagrams to another connection of the acceptor, as who recorded them would; returns what it reads of them.
+/// Gives the dialler's datagrams to another connection of the acceptor, as who recorded them would; returns what it
+/// reads of them.
 fn replayed(flight: &[Vec<u8>], gate: EarlyGate) -> Vec<u8> {
     let mut world = World::new(9, 0);
     world.ends[1] = end(1, 9, Some(gate));

@@ -1,5 +1,5 @@
-//! Floods from strangers, small enough for every run: bounded, counted, and honest peers are served meanwhile. `cargo xtask bench
-//! transport hostile` has them in full size.
+//! Floods from strangers, small enough for every run: bounded, counted, and honest peers are served meanwhile. `cargo
+//! xtask bench transport hostile` has them in full size.
 
 use std::net::UdpSocket;
 use std::sync::Arc;

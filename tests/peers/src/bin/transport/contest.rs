@@ -79,7 +79,8 @@ pub(crate) fn streams() {
         });
         // The first round warms up.
         let [chacha, aes, bare, node] = costs.map(|costs| median_cost(&costs[1..]));
-        let name = |what| format!("{streams} streams, {what}");
+        let plural = if streams == 1 { "" } else { "s" };
+        let name = |what| format!("{streams} stream{plural}, {what}");
         let rows = [
             (name("bare QUIC with Noise"), bare, chacha, CHACHA20),
             (name("bare QUIC with Noise"), bare, aes, AES),

@@ -19,6 +19,8 @@ use crate::side::runtime;
 /// The argument that makes this program the node.
 pub(crate) const CHILD: &str = "--hold";
 const PEERS: usize = 10_000;
+/// Dials under way: fewer than the node wants proof of address for.
+const AT_ONCE: usize = 32;
 /// Idle for two keep-alives and a half.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -41,9 +43,15 @@ pub(crate) fn run() {
     runtime().block_on(async {
         let client = ours::bare_client();
         let mut peers = Vec::with_capacity(PEERS);
+        let mut dials = tokio::task::JoinSet::new();
         for _ in 0..PEERS {
-            peers.push(peer(&client, address, id).await);
+            let client = client.clone();
+            dials.spawn(async move { peer(&client, address, id).await });
+            if dials.len() >= AT_ONCE {
+                peers.extend(dials.join_next().await.map(|dialled| dialled.expect("no dial fails")));
+            }
         }
+        peers.extend(dials.join_all().await);
         assert_eq!(line(), "all");
         let before: Vec<_> = peers.iter().map(|peer| peer.stats()).collect();
         tokio::time::sleep(IDLE).await;

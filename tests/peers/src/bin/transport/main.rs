@@ -1,8 +1,9 @@
-//! Sessions on the loopback beside quinn with rustls: throughput, requests, handshakes, first answers; sealed RPC; what idle
-//! peers and hostile datagrams cost.
+//! Sessions on the loopback beside quinn with rustls: throughput, requests, handshakes, first answers; sealed RPC;
+//! what idle peers and hostile datagrams cost.
 //!
-//! `transport [PART]`: only `streams`, `requests`, `handshakes`, `early`, `sealed`, `idle` or `hostile`. Each side has a thread and
-//! a runtime of its own, so that its CPU time is its own; contestants take turns, and medians are shown.
+//! `transport [PART]`: only `streams`, `requests`, `handshakes`, `early`, `sealed`, `idle` or `hostile`. Each side
+//! has a thread and a runtime of its own, so that its CPU time is its own; contestants take turns, and medians are
+//! shown.
 
 mod contest;
 mod hostile;
