@@ -21,11 +21,12 @@ const REPLAY_MEMORY: usize = 32_768;
 /// Sources whose rate is counted one by one: about 300 kB.
 const SOURCES: usize = 4096;
 
-pub(crate) async fn run(shared: Arc<Shared>, mut side: mpsc::Receiver<Side>, per_second: u32) {
+/// `since_ms`: when the endpoint was bound; what was sealed before that is refused.
+pub(crate) async fn run(shared: Arc<Shared>, mut side: mpsc::Receiver<Side>, per_second: u32, since_ms: u64) {
     let mut service = Service {
         shared,
         started: Instant::now(),
-        replay: ReplayWindow::new(TOLERANCE_MS, REPLAY_MEMORY).since(unix_ms().saturating_sub(1)),
+        replay: ReplayWindow::new(TOLERANCE_MS, REPLAY_MEMORY).since(since_ms),
         limiter: RateLimiter::new(per_second, per_second.saturating_mul(2), SOURCES),
     };
     while let Some(datagram) = side.recv().await {

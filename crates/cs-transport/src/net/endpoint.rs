@@ -185,7 +185,8 @@ impl Endpoint {
         });
         tokio::spawn(change::watch(Arc::downgrade(&shared)));
         tokio::spawn(accept_all(shared.clone()));
-        tokio::spawn(datagrams::run(shared.clone(), side, config.requests_per_second));
+        let since_ms = unix_ms().saturating_sub(1);
+        tokio::spawn(datagrams::run(shared.clone(), side, config.requests_per_second, since_ms));
         Ok((Self(Arc::new(Handle(shared))), receiver))
     }
 
