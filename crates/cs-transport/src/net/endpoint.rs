@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use cs_identity::NodeId;
+use cs_identity::{NodeId, SecretKey};
 use noq::{Connection, Incoming, PathId, SendDatagramError, TokioRuntime, VarInt};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -79,6 +79,7 @@ impl Drop for Handle {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) me: NodeId,
+    pub(crate) secret: SecretKey,
     pub(crate) local_key: Arc<LocalKey>,
     pub(crate) quic: noq::Endpoint,
     pub(crate) client: noq::ClientConfig,
@@ -161,6 +162,7 @@ impl Endpoint {
         let me = local_key.node_id();
         let shared = Arc::new(Shared {
             me,
+            secret: config.secret.clone(),
             local_key,
             quic,
             client,
