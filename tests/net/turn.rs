@@ -61,7 +61,9 @@ impl Coturn {
         let home = tempfile::tempdir().unwrap();
         let (port, file) = (two_ports(), |name: &str| home.path().join(name).display().to_string());
         let mut command = Command::new(program);
-        command.args(["-c", "/dev/null", "-L", "127.0.0.1", "-L", "127.0.0.2", "-E", "127.0.0.1"]);
+        // An empty file: without one it reads the one of the system.
+        std::fs::write(home.path().join("conf"), "").unwrap();
+        command.args(["-c", &file("conf"), "-L", "127.0.0.1", "-L", "127.0.0.2", "-E", "127.0.0.1"]);
         command.args(["-p", &port.to_string(), "--alt-listening-port", &(port + 1).to_string()]);
         command.args(["--lt-cred-mech", "-u", &format!("{USER}:{PASSWORD}"), "-r", "lab"]);
         command.args(["--no-cli", "--no-tls", "--no-dtls", "--allow-loopback-peers", "--log-file", "stdout"]);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use cs_dht::Contact;
 use cs_identity::NodeId;
 use cs_store::{DirDisk, OnDamage, OpenOptions, Recovery, Store, StoreError};
-use cs_transport::net::{self, BindError, Endpoint, EndpointConfig, Events, Relay, RpcToken};
+use cs_transport::net::{self, BindError, Endpoint, Events, Relay, RpcToken};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
@@ -21,6 +21,7 @@ use crate::folders::{Folders, Opening};
 use crate::home::Home;
 use crate::lan;
 use crate::router::Router;
+use crate::sockets;
 
 /// How a node is to run.
 #[derive(Clone, Debug, Default)]
@@ -176,11 +177,7 @@ impl Driver {
             other => StartError::Store(other),
         })?;
         let secret = home.secret().map_err(unusable)?;
-        let mut config = EndpointConfig::new(secret.clone());
-        if !options.listen.is_empty() {
-            config.listen = options.listen;
-        }
-        let (endpoint, events) = Endpoint::bind(config).await.map_err(StartError::Bind)?;
+        let (endpoint, events) = sockets::bind(&secret, &options).await.map_err(StartError::Bind)?;
         let clock = Monotonic::start();
         let contact = |(id, addr): &(NodeId, SocketAddr)| Contact { id: *id, addrs: vec![*addr] };
         let addrs = endpoint.reachable_addrs();

@@ -13,6 +13,7 @@ pub mod http;
 mod json;
 mod lan;
 mod router;
+mod sockets;
 pub mod ticket;
 pub mod wire;
 
