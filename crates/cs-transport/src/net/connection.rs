@@ -246,6 +246,9 @@ async fn report_observed(shared: Arc<Shared>, link: Arc<Link>) {
             },
             _ = link.connection.closed() => return,
         };
+        if !shared.reach.is_outside(addr) {
+            continue;
+        }
         if let Some(report) = shared.reach.observed(addr) {
             shared.events.send(Event::NatChanged(report)).await;
         }

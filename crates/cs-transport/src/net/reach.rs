@@ -10,6 +10,7 @@ use tokio::time::{Duration, Instant};
 use super::addresses::canonical;
 use super::meet::mapping_of;
 use super::report::{CandidateKind, How, NatReport, Outcome, Relay, RelayReport, RelayState, Tried, Via};
+use super::routes::is_route;
 use crate::wire::{Connect, NatHint};
 
 /// Peers whose attempts are remembered.
@@ -167,6 +168,13 @@ impl Reach {
         self.lock().nat.clone()
     }
 
+    /// Whether an address that somebody sees this node at is its own outside one: neither a route nor a relay's.
+    pub(crate) fn is_outside(&self, addr: SocketAddr) -> bool {
+        let gives =
+            |relay: &RelayReport| matches!(relay.state, RelayState::Allocated { relayed } if relayed == addr);
+        !is_route(addr) && !self.lock().nat.relays.iter().any(gives)
+    }
+
     /// Notes an outside address; the report, if that changed it.
     pub(crate) fn observed(&self, addr: SocketAddr) -> Option<NatReport> {
         let addr = canonical(addr);
@@ -227,6 +235,8 @@ impl Reach {
 mod tests {
     use cs_identity::SecretKey;
 
+    use super::super::report::{RelayCredentials, RelayTransport};
+    use super::super::routes::Routes;
     use super::*;
 
     fn peer(index: u16) -> NodeId {
@@ -267,5 +277,20 @@ mod tests {
         assert_eq!(reach.observed(at(1)), None, "known, and now the newest again");
         (3..20).for_each(|port| drop(reach.observed(at(port))));
         assert_eq!(reach.nat().reflexive.len(), REFLEXIVE_MAX);
+    }
+
+    /// TP-30. What travels by a relay is seen to come from it, or from the route to it: nobody may be told to dial either.
+    #[test]
+    fn neither_a_route_nor_what_a_relay_gave_is_an_outside_address() {
+        let (reach, (routes, _arrivals)) = (Reach::default(), Routes::new());
+        let [server, given, outside] = [1, 2, 3].map(|port| SocketAddr::from(([192, 0, 2, 1], port)));
+        let (transport, node) = (RelayTransport::Udp, peer(0));
+        let relay = Relay { addr: server, transport, credentials: RelayCredentials::Node(node) };
+        reach.set_relays(vec![relay.clone()]);
+        assert!(reach.is_outside(given), "nobody gave it yet");
+        reach.relay_state(&relay, RelayState::Allocated { relayed: given }).unwrap();
+        let (exit, _leaving) = routes.open_exit(Some(server));
+        assert!(!reach.is_outside(given) && !reach.is_outside(routes.show(exit, outside)));
+        assert!(reach.is_outside(outside));
     }
 }
