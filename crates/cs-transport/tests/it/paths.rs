@@ -3,42 +3,20 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use cs_identity::{NodeId, SecretKey};
 use cs_transport::net::{
-    DialFault, Endpoint, EndpointConfig, Event, Events, How, Lane, Outcome, PathKind, PathReport, Relay,
-    RelayConfig, RelayCredentials, RelayState, RelayTransport, SessionId, Via,
+    DialFault, Event, How, Lane, Outcome, PathKind, PathReport, Relay, RelayConfig, RelayCredentials,
+    RelayState, RelayTransport, SessionId, Via,
 };
 use cs_transport::turn::ServerConfig;
 use tokio::net::UdpSocket;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::stories::{Node, PATIENCE};
 
-struct Node {
-    endpoint: Endpoint,
-    events: Events,
-    id: NodeId,
-    addr: SocketAddr,
-}
-
+/// Here paths come and go beside what a test waits for.
 impl Node {
-    async fn new(seed: u8) -> Self {
-        Self::with(seed, |_| {}).await
-    }
-
-    async fn with(seed: u8, change: impl FnOnce(&mut EndpointConfig)) -> Self {
-        let secret = SecretKey::from_bytes([seed; 32]);
-        let id = secret.node_id();
-        let mut config = EndpointConfig::new(secret);
-        config.listen = vec![([127, 0, 0, 1], 0).into()];
-        change(&mut config);
-        let (endpoint, events) = Endpoint::bind(config).await.expect("the loopback is there");
-        let addr = endpoint.local_addrs()[0];
-        Self { endpoint, events, id, addr }
-    }
-
     /// The next event that `pick` takes; others are passed over.
     async fn until<T>(&mut self, mut pick: impl FnMut(Event) -> Option<T>) -> T {
         let found = async {
@@ -52,7 +30,7 @@ impl Node {
         tokio::time::timeout(PATIENCE, found).await.expect("in time")
     }
 
-    async fn up(&mut self, with: NodeId) -> SessionId {
+    async fn up_with(&mut self, with: NodeId) -> SessionId {
         self.until(|event| match event {
             Event::Up { session, peer, .. } if peer == with => Some(session),
             Event::DialFailed { why, .. } => panic!("the dial failed: {why}"),
@@ -61,7 +39,7 @@ impl Node {
         .await
     }
 
-    async fn message(&mut self) -> Bytes {
+    async fn next_message(&mut self) -> Bytes {
         self.until(|event| match event {
             Event::Message { bytes, .. } => Some(bytes),
             Event::Down { why, .. } => panic!("the session ended: {why:?}"),
@@ -102,7 +80,7 @@ impl Node {
 
 async fn connect(from: &mut Node, to: &mut Node, addrs: Vec<SocketAddr>) -> (SessionId, SessionId) {
     from.endpoint.dial(to.id, addrs, vec![]);
-    (from.up(to.id).await, to.up(from.id).await)
+    (from.up_with(to.id).await, to.up_with(from.id).await)
 }
 
 /// A road to a node that can be closed: what goes either way is forwarded, until it is.
@@ -158,14 +136,14 @@ async fn tp_31_two_nodes_without_addresses_meet_through_one_that_both_know() {
     connect(&mut one, &mut hub, at_hub.clone()).await;
     connect(&mut two, &mut hub, at_hub).await;
     one.endpoint.dial(two.id, vec![], vec![Via { node: hub.id, addrs: vec![] }]);
-    let (session, there) = (one.up(two.id).await, two.up(one.id).await);
+    let (session, there) = (one.up_with(two.id).await, two.up_with(one.id).await);
     let paths = one.endpoint.paths(session);
     assert!(matches!(paths[..], [PathReport { how: How::Lan, in_use: true, .. }, ..]), "{paths:?}");
     assert_eq!(paths[0].addr, two.addr);
     let tried = one.endpoint.tried(two.id);
     assert!(tried.iter().any(|tried| matches!(tried.outcome, Outcome::Open { .. })), "{tried:?}");
     two.endpoint.send(there, Lane::Normal, Bytes::from_static(b"hello")).expect("it is up");
-    assert_eq!(one.message().await, "hello");
+    assert_eq!(one.next_message().await, "hello");
     assert!(hub.endpoint.counters().signals_passed >= 2, "{:?}", hub.endpoint.counters());
 }
 
@@ -175,8 +153,8 @@ async fn tp_31_the_passing_node_is_dialled_if_there_is_no_session_with_it() {
     let at_hub = vec![hub.addr];
     connect(&mut two, &mut hub, at_hub.clone()).await;
     one.endpoint.dial(two.id, vec![], vec![Via { node: hub.id, addrs: at_hub }]);
-    one.up(two.id).await;
-    two.up(one.id).await;
+    one.up_with(two.id).await;
+    two.up_with(one.id).await;
 }
 
 #[tokio::test]
@@ -216,12 +194,12 @@ async fn tp_38_a_session_outlives_its_path_and_loses_nothing() {
         one.endpoint.send(session, Lane::Normal, bytes).expect("it is up");
     }
     for number in 0..count {
-        assert_eq!(two.message().await[..4], number.to_be_bytes());
+        assert_eq!(two.next_message().await[..4], number.to_be_bytes());
     }
     two.endpoint.send(there, Lane::Urgent, Bytes::from_static(b"back")).expect("it is up");
     let report = one.path_changed().await;
     assert_ne!(report.addr, first.addr);
-    assert_eq!(one.message().await, "back");
+    assert_eq!(one.next_message().await, "back");
     assert!(one.endpoint.counters().paths_died >= 1);
     let paths = one.endpoint.paths(session);
     assert!(paths.iter().all(|path| path.addr != first.addr), "{paths:?}");
@@ -279,11 +257,11 @@ impl Apart {
 async fn meets_over_a_relay(seed: u8, transport: RelayTransport) {
     let Some(Apart { hub, mut six, mut four }) = Apart::new(seed, transport).await else { return };
     six.endpoint.dial(four.id, vec![], vec![Via { node: hub.id, addrs: vec![] }]);
-    let (session, there) = (six.up(four.id).await, four.up(six.id).await);
+    let (session, there) = (six.up_with(four.id).await, four.up_with(six.id).await);
     let paths = six.endpoint.paths(session);
     assert!(matches!(paths[..], [PathReport { kind: PathKind::Relayed { .. }, .. }]), "{paths:?}");
     four.endpoint.send(there, Lane::Normal, Bytes::from(vec![7; 300_000])).expect("it is up");
-    assert_eq!(six.message().await.len(), 300_000);
+    assert_eq!(six.next_message().await.len(), 300_000);
     let tried = six.endpoint.tried(four.id);
     assert!(tried.iter().any(|tried| tried.outcome == Outcome::NoSocket), "{tried:?}");
 }
@@ -305,7 +283,7 @@ async fn tp_39_a_relay_is_reached_over_tcp_where_udp_is_blocked() {
 async fn tp_38_a_straight_path_takes_over_from_a_relay_and_hands_back_when_it_dies() {
     let Some(Apart { hub, mut six, mut four }) = Apart::new(88, RelayTransport::Udp).await else { return };
     six.endpoint.dial(four.id, vec![], vec![Via { node: hub.id, addrs: vec![] }]);
-    let (session, there) = (six.up(four.id).await, four.up(six.id).await);
+    let (session, there) = (six.up_with(four.id).await, four.up_with(six.id).await);
     let road = Road::between("[::1]:0", four.addr).await;
     four.endpoint.set_mapped(vec![road.addr]);
     six.endpoint.network_changed();
@@ -327,9 +305,9 @@ async fn tp_38_a_straight_path_takes_over_from_a_relay_and_hands_back_when_it_di
     println!("back on the relay after {:?}; round trip {:?}", closed.elapsed(), report.rtt);
     assert!(matches!(report.kind, PathKind::Relayed { .. }), "{report:?}");
     for number in 0..200u32 {
-        assert_eq!(four.message().await[..4], number.to_be_bytes());
+        assert_eq!(four.next_message().await[..4], number.to_be_bytes());
     }
     println!("all that was under way arrived after {:?}", closed.elapsed());
     four.endpoint.send(there, Lane::Urgent, Bytes::from_static(b"back")).expect("it is up");
-    assert_eq!(six.message().await, "back");
+    assert_eq!(six.next_message().await, "back");
 }

@@ -15,14 +15,14 @@ use cs_transport::{Arbiter, LocalKey, Verdict};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-fn encoded(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+pub(crate) fn encoded(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut bytes = Vec::new();
     write(&mut bytes);
     bytes
 }
 
 /// Every strict prefix is cut short, and one byte more is refused.
-fn edges<T: core::fmt::Debug + PartialEq>(
+pub(crate) fn edges<T: core::fmt::Debug + PartialEq>(
     bytes: &[u8],
     read: impl Fn(&[u8]) -> Result<T, DecodeError>,
 ) -> Result<(), TestCaseError> {

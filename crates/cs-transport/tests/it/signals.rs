@@ -7,29 +7,11 @@ use std::time::Duration;
 
 use cs_transport::paths::{Output as PathOutput, Paths, Sample};
 use cs_transport::punch::{Base, CheckKey, Output, Punch, PunchConfig};
-use cs_transport::wire::{
-    Candidate, CandidateSource, Connect, DecodeError, MAX_CANDIDATES, NatHint, SignalMessage,
-};
+use cs_transport::wire::{Candidate, CandidateSource, Connect, MAX_CANDIDATES, NatHint, SignalMessage};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-fn encoded(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    write(&mut bytes);
-    bytes
-}
-
-fn edges<T: core::fmt::Debug + PartialEq>(
-    bytes: &[u8],
-    read: impl Fn(&[u8]) -> Result<T, DecodeError>,
-) -> Result<(), TestCaseError> {
-    for end in 0..bytes.len() {
-        prop_assert_eq!(read(&bytes[..end]).err(), Some(DecodeError::Truncated), "prefix of {}", end);
-    }
-    let longer = [bytes, &[0]].concat();
-    prop_assert_eq!(read(&longer).err(), Some(DecodeError::Leftover));
-    Ok(())
-}
+use crate::properties::{edges, encoded};
 
 fn signal() -> impl Strategy<Value = SignalMessage> {
     (0u8..3, any::<[u8; 32]>(), any::<u32>(), vec(any::<u8>(), 0..300)).prop_map(|(kind, node, id, bytes)| {
