@@ -230,6 +230,28 @@ fn a_short_code_is_met_in_the_dht() {
     assert_eq!(file(&world, 3, "a").unwrap(), b"hello");
 }
 
+/// NODE-7. Whenever the session ends, before the exchange, in its middle or after the welcome, another one is made.
+#[test]
+fn a_join_by_code_survives_the_loss_of_its_session_at_any_moment() {
+    let (mut lost, mut joined) = (0, 0);
+    for at in (300..600).step_by(8).map(Duration::from_millis) {
+        let mut world = World::new(16, 4, Weather::default());
+        world.run_for(3 * SECOND).unwrap();
+        put(&mut world, 2, "a", b"hello");
+        let share =
+            Request::Share { folder: "/d".into(), name: None, access: Access::Write, expires_s: 3_600 };
+        let Reply::Invited(invited) = world.ask(2, share).unwrap().unwrap() else { panic!("no invitation") };
+        world.run_for(5 * SECOND).unwrap();
+        let command = world.command(3, join(invited.code)).unwrap();
+        world.run_for(at).unwrap();
+        joined += usize::from(!world.spaces(3).is_empty());
+        lost += usize::from(world.drop_session(2, 3));
+        let answer = world.answer(3, command).unwrap();
+        answer.unwrap_or_else(|problem| panic!("lost at {at:?}: {problem:?}"));
+    }
+    assert!(lost > 20 && (3..lost).contains(&joined), "{lost} sessions ended, {joined} after the welcome");
+}
+
 /// NODE-7.
 #[test]
 fn a_wrong_guess_burns_a_code() {

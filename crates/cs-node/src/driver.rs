@@ -8,7 +8,7 @@ use bytes::Bytes;
 use cs_dht::Contact;
 use cs_identity::NodeId;
 use cs_store::{DirDisk, OnDamage, OpenOptions, Recovery, Store, StoreError};
-use cs_transport::net::{self, BindError, Endpoint, Events, Relay, RpcToken};
+use cs_transport::net::{self, BindError, DialFault, Endpoint, Events, Relay, RpcToken};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
@@ -335,9 +335,9 @@ impl Driver {
                 self.sessions.remove(&number);
                 self.input(Input::SessionDown { session: number, peer });
             }
-            net::Event::DialFailed { peer, .. } => {
-                self.input(Input::DialFailed { peer });
-            }
+            // The peer was faster: its session is told of by `Up`, before this or after it.
+            net::Event::DialFailed { why: DialFault::AlreadyUp(_), .. } => {}
+            net::Event::DialFailed { peer, .. } => self.input(Input::DialFailed { peer }),
             net::Event::Request { from, addr, bytes, token } => {
                 let number = self.number();
                 self.tokens.insert(number, token);

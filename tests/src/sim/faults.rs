@@ -111,11 +111,11 @@ impl World {
         self.reachability_changed();
     }
 
-    /// A session breaks, for whatever reason.
-    pub fn drop_session(&mut self, a: usize, b: usize) {
-        if let Some(session) = self.network.between(a, b) {
-            self.end_session(session);
-        }
+    /// A session breaks, for whatever reason. `false` when there is none.
+    pub fn drop_session(&mut self, a: usize, b: usize) -> bool {
+        let session = self.network.between(a, b);
+        session.into_iter().for_each(|session| self.end_session(session));
+        session.is_some()
     }
 
     /// The wall clock of a machine is off by so much from now on.

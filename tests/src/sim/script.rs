@@ -243,7 +243,7 @@ impl Stage {
             Action::Sleep { node, asleep: false } => world.wake(node % nodes),
             Action::FillDisk { node, full } => world.fill_disk(node % nodes, full),
             Action::Skew { node, skew_ms } => world.skew_clock(node % nodes, skew_ms),
-            Action::DropSession { a, b } => world.drop_session(a % nodes, b % nodes),
+            Action::DropSession { a, b } => _ = world.drop_session(a % nodes, b % nodes),
             Action::Cut { from, to } => world.cut(from % nodes, to % nodes),
             Action::Partition { sides } => world.partition(|node| sides >> (node % 64) & 1 == 1),
             Action::Heal => world.heal(),

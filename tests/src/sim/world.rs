@@ -414,6 +414,14 @@ impl World {
     /// What must not happen, and no answer in time is among it.
     pub fn ask(&mut self, node: usize, request: Request) -> Result<Result<Reply, Problem>, Violation> {
         let Some(id) = self.command(node, request) else { return Err(Violation::Down { node }) };
+        self.answer(node, id)
+    }
+
+    /// Lets time pass until a command is answered.
+    ///
+    /// # Errors
+    /// As [`World::ask`].
+    pub fn answer(&mut self, node: usize, id: CommandId) -> Result<Result<Reply, Problem>, Violation> {
         let end = self.now + ANSWER_LIMIT;
         self.run_until(end, |world| world.answers.contains_key(&(node, id)))?;
         self.take_answer(node, id).ok_or(Violation::NoAnswer { node })

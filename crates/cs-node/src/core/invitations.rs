@@ -60,6 +60,16 @@ impl Invitation {
         ticket::id_of(&self.secret)
     }
 
+    /// Whether this peer may redeem it. Whoever did may ask again: the answer may have been lost.
+    fn check(&self, peer: &NodeId, unix_ms: u64) -> Result<(), Refusal> {
+        match self.used_by {
+            Some(by) if by == *peer.as_bytes() => Ok(()),
+            Some(_) => Err(Refusal::Used),
+            None if unix_ms >= self.expires_unix_ms => Err(Refusal::Expired),
+            None => Ok(()),
+        }
+    }
+
     fn is_open(&self, unix_ms: u64) -> bool {
         self.used_by.is_none() && unix_ms < self.expires_unix_ms
     }
@@ -133,12 +143,8 @@ impl Invitations {
         if !bool::from(expected.ct_eq(proof)) {
             return Err(Refusal::Unknown);
         }
-        match invitation.used_by {
-            Some(by) if by == *peer.as_bytes() => Ok(invitation.clone()),
-            Some(_) => Err(Refusal::Used),
-            None if host.unix_ms() >= invitation.expires_unix_ms => Err(Refusal::Expired),
-            None => Ok(invitation.clone()),
-        }
+        invitation.check(&peer, host.unix_ms())?;
+        Ok(invitation.clone())
     }
 
     /// A short code comes back: its exchange begins. Returns the answer.
@@ -155,12 +161,7 @@ impl Invitations {
             !i.burned && i.code.parse::<Code>().is_ok_and(|c| c.rendezvous() == *rendezvous)
         };
         let invitation = self.all.values().find(meant).ok_or(Refusal::Unknown)?;
-        if invitation.used_by.is_some() {
-            return Err(Refusal::Used);
-        }
-        if now >= invitation.expires_unix_ms {
-            return Err(Refusal::Expired);
-        }
+        invitation.check(&peer, now)?;
         if self.exchanges.len() >= MAX_EXCHANGES {
             self.exchanges.pop_first();
         }
@@ -183,16 +184,11 @@ impl Invitations {
     ) -> Result<(Invitation, Vec<u8>), Refusal> {
         let (id, exchange) = self.exchanges.remove(&peer).ok_or(Refusal::Unknown)?;
         let mut invitation = self.all.get(&id).cloned().ok_or(Refusal::Unknown)?;
-        if invitation.used_by.is_some() {
-            return Err(Refusal::Used);
-        }
         // Exchanges begun with the same code die with it.
         if invitation.burned {
             return Err(Refusal::Unknown);
         }
-        if !invitation.is_open(host.unix_ms()) {
-            return Err(Refusal::Expired);
-        }
+        invitation.check(&peer, host.unix_ms())?;
         let code = invitation.code.parse::<Code>().map_err(|_| Refusal::Unknown)?;
         let mut inviter = Inviter::new(code);
         match inviter.admit(exchange, proof) {

@@ -1,6 +1,6 @@
 //! Redeeming an invitation or a code made elsewhere: find the inviter, prove, take what it gives (NODE-6, NODE-7).
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +19,12 @@ const LIMIT: Duration = Duration::from_secs(45);
 
 /// Nobody waits longer for a join, whatever they ask for.
 const LIMIT_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// Proofs of a code that one peer is sent: a second one, since the session may have ended before it answered the first.
+const PROOFS_PER_PEER: usize = 2;
+
+/// Proofs of a code that one join sends. Each lets whoever offered the code guess it once.
+const PROOFS_MAX: usize = 8;
 
 /// What is redeemed.
 pub(crate) enum Means {
@@ -49,7 +55,8 @@ pub(crate) struct Joining {
     pub(crate) folder: Option<PathBuf>,
     pub(crate) deadline: Duration,
     stage: Stage,
-    tried: BTreeSet<NodeId>,
+    /// Proofs sent to each peer.
+    proofs: BTreeMap<NodeId, usize>,
     last: Option<Refusal>,
 }
 
@@ -64,20 +71,26 @@ impl Joining {
     ) -> Self {
         let limit = limit_s.map_or(LIMIT, |s| Duration::from_secs(s).min(LIMIT_MAX));
         let stage = Stage::Seeking;
-        Self { command, means, folder, deadline: now + limit, stage, tried: BTreeSet::new(), last: None }
+        Self { command, means, folder, deadline: now + limit, stage, proofs: BTreeMap::new(), last: None }
     }
 
     /// Takes somebody who may be the inviter. `true` if it is to be asked.
     pub(crate) fn considers(&mut self, peer: NodeId) -> bool {
         let meant = match &self.means {
             Means::Invitation(ticket) => ticket.inviter == peer,
-            Means::Code(_) => !self.tried.contains(&peer),
+            Means::Code(_) => self.may_prove_to(&peer),
         };
         if !meant || !matches!(self.stage, Stage::Seeking) {
             return false;
         }
         self.stage = Stage::Dialling(peer);
         true
+    }
+
+    /// Whether this peer may be given a chance to guess the code.
+    fn may_prove_to(&self, peer: &NodeId) -> bool {
+        let sent = self.proofs.get(peer).copied().unwrap_or(0);
+        sent < PROOFS_PER_PEER && self.proofs.values().sum::<usize>() < PROOFS_MAX
     }
 
     /// Whether this join wants a session with a peer, or has one.
@@ -98,11 +111,14 @@ impl Joining {
         if !self.concerns(&peer) {
             return None;
         }
-        self.tried.insert(peer);
         match &self.means {
             Means::Invitation(ticket) => {
                 self.stage = Stage::Shown(peer);
                 Some(Message::Redeem { invitation: ticket.id(), proof: ticket.proof(exporter, &host.me) })
+            }
+            Means::Code(_) if !self.may_prove_to(&peer) => {
+                self.stage = Stage::Seeking;
+                None
             }
             Means::Code(code) => {
                 let meeting =
@@ -125,7 +141,7 @@ impl Joining {
     /// What it waits for, for whoever watches.
     pub(crate) fn waits_for(&self) -> String {
         match &self.stage {
-            Stage::Seeking if self.tried.is_empty() => match &self.means {
+            Stage::Seeking if self.proofs.is_empty() => match &self.means {
                 Means::Code(_) => "looking for the device that offers the code".to_owned(),
                 Means::Invitation(ticket) => {
                     format!("looking for the inviting device {}", ticket.inviter.short())
@@ -157,6 +173,7 @@ impl Joining {
         match std::mem::replace(&mut self.stage, Stage::Seeking) {
             Stage::Exchanging(p, joiner) if p == peer => {
                 let (awaiting, proof) = joiner.read_answer(answer).ok()?;
+                *self.proofs.entry(peer).or_default() += 1;
                 self.stage = Stage::Proven(peer, awaiting);
                 Some(Message::CodeProof { proof: proof.to_vec() })
             }
@@ -211,6 +228,11 @@ impl Joining {
             (Some(Refusal::Unknown), Means::Invitation(_)) => Problem::new(
                 ProblemCode::BadInvitation,
                 "The inviting device does not know this invitation.",
+                again,
+            ),
+            (None, Means::Code(_)) if !self.proofs.is_empty() => Problem::new(
+                ProblemCode::Unreachable,
+                "The device that offers this code was lost before it admitted this one.",
                 again,
             ),
             (None, Means::Code(_)) => Problem::new(
