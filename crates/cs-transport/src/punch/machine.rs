@@ -15,6 +15,8 @@ use crate::wire::{Candidate, DecodeError, NatHint};
 
 /// When all addresses are checked, counted from the start; then again (RFC 8445 section 14 paces alike).
 const SWEEPS_MS: [u64; 8] = [0, 100, 250, 500, 1000, 1750, 2750, 4000];
+/// Where a check of the peer came from, it is asked again this often: that way is open, and what is missing was lost.
+const HEARD_INTERVAL: Duration = Duration::from_millis(100);
 /// Between two checks of a sweep.
 const PACE: Duration = Duration::from_millis(5);
 /// When the birthday method begins: what needs no luck has had its chance, over a long path too.
@@ -139,11 +141,13 @@ pub struct Punch {
     /// The clock, which never steps back.
     now: Duration,
     targets: Vec<Target>,
-    /// From which socket each target is checked.
-    bases: Vec<Base>,
+    /// Of each target, in the same order.
+    ways: Vec<Way>,
     sweep: usize,
     cursor: usize,
     plain_at: Option<Duration>,
+    /// When those that were heard from and are still silent are checked again.
+    heard_at: Option<Duration>,
     birthday: Birthday,
     outstanding: BTreeMap<TransactionId, Sent>,
     packets: u32,
@@ -151,6 +155,15 @@ pub struct Punch {
     end_at: Duration,
     outbox: VecDeque<Output>,
     is_finished: bool,
+}
+
+/// How a target is checked.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    /// From this socket.
+    base: Base,
+    /// A check of the peer came from it.
+    is_heard: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -193,10 +206,11 @@ impl Punch {
             started_at: now,
             now,
             targets: Vec::new(),
-            bases: Vec::new(),
+            ways: Vec::new(),
             sweep: 0,
             cursor: 0,
             plain_at: Some(now),
+            heard_at: None,
             birthday,
             outstanding: BTreeMap::new(),
             packets: 0,
@@ -268,6 +282,9 @@ impl Punch {
         while let Some(at) = self.plain_at.filter(|at| *at <= self.now) {
             self.check_next(at);
         }
+        if self.heard_at.is_some_and(|at| at <= self.now) {
+            self.check_heard();
+        }
         self.advance_birthday();
     }
 
@@ -277,7 +294,7 @@ impl Punch {
         if self.is_finished {
             return None;
         }
-        let next = [self.plain_at, self.birthday.next_at()].into_iter().flatten().min();
+        let next = [self.plain_at, self.heard_at, self.birthday.next_at()].into_iter().flatten().min();
         Some(next.map_or(self.end_at, |at| at.min(self.end_at)))
     }
 
@@ -304,20 +321,23 @@ impl Punch {
     }
 
     fn add(&mut self, base: Base, addr: SocketAddr, kind: TargetKind) -> Option<usize> {
-        let known =
-            self.targets.iter().zip(&self.bases).position(|(target, at)| (target.addr, *at) == (addr, base));
+        let known = self
+            .targets
+            .iter()
+            .zip(&self.ways)
+            .position(|(target, at)| (target.addr, at.base) == (addr, base));
         if known.is_some() || self.targets.len() >= TARGETS_MAX {
             return known;
         }
         self.targets.push(Target { addr, kind, sent: 0, state: TargetState::Silent });
-        self.bases.push(base);
+        self.ways.push(Way { base, is_heard: false });
         Some(self.targets.len() - 1)
     }
 
     /// Checks the target under the cursor; at a sweep's end, the next sweep is due.
     fn check_next(&mut self, at: Duration) {
         if let Some(target) = self.targets.get(self.cursor).copied() {
-            let base = self.bases.get(self.cursor).copied().unwrap_or(Base::Main);
+            let base = self.ways.get(self.cursor).map_or(Base::Main, |way| way.base);
             self.cursor += 1;
             // A path that works is checked no more; its peer's checks are answered.
             if target.state == TargetState::Silent {
@@ -331,6 +351,14 @@ impl Punch {
         self.plain_at = due.map(|due| due.max(at));
     }
 
+    fn check_heard(&mut self) {
+        let both = self.targets.iter().zip(&self.ways);
+        let silent = both.filter(|(target, way)| way.is_heard && target.state == TargetState::Silent);
+        let silent: Vec<_> = silent.map(|(target, way)| (way.base, target.addr, target.kind)).collect();
+        self.heard_at = (!silent.is_empty()).then_some(self.now + HEARD_INTERVAL);
+        silent.into_iter().for_each(|(base, addr, kind)| self.check(base, addr, kind));
+    }
+
     fn check(&mut self, base: Base, to: SocketAddr, kind: TargetKind) {
         if self.packets >= PACKETS_MAX {
             return;
@@ -339,7 +367,7 @@ impl Punch {
         let bytes = self.key.request(self.is_asker, transaction);
         self.outstanding.insert(transaction, Sent { base, to, at: self.now, kind });
         let target =
-            self.targets.iter_mut().zip(&self.bases).find(|(target, at)| (target.addr, **at) == (to, base));
+            self.targets.iter_mut().zip(&self.ways).find(|(target, at)| (target.addr, at.base) == (to, base));
         if let Some((target, _)) = target {
             target.sent += 1;
         }
@@ -366,6 +394,10 @@ impl Punch {
         // Once per check of the peer, which is paced as this side's are.
         if target.state == TargetState::Silent {
             self.check(base, from, target.kind);
+            if let Some(way) = self.ways.get_mut(index) {
+                way.is_heard = true;
+            }
+            self.heard_at.get_or_insert(self.now + HEARD_INTERVAL);
         }
     }
 
