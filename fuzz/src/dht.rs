@@ -102,8 +102,11 @@ fn requests() -> Vec<Request> {
     let key = Key::from_bytes([8; 32]);
     let store = |record| Ask::Store { token: Token([9; 8]), expected: None, record };
     let asks = [Ask::Ping, Ask::FindNode { target: key }, Ask::Config { known: 1 }, Ask::Sample, Ask::Leave];
+    let mut peers = vec![node(4), node(5)];
+    peers.sort();
     let asks = asks
         .into_iter()
+        .chain([Ask::Down { peers }])
         .chain([Ask::Get { key, kind: RecordKind::Peer }])
         .chain(records().into_iter().map(store));
     asks.map(|ask| Request::new(false, ask)).collect()

@@ -67,6 +67,8 @@ pub struct Config {
     pub lookups_max: usize,
     /// Records published from here. Default 4,096.
     pub publications_max: usize,
+    /// Whether [`Event::Traced`](crate::Event::Traced) tells how each lookup went. Default false.
+    pub is_traced: bool,
     /// Whoever may sign this network's configuration. Empty (the default): none is asked for. At most 8.
     pub authorities: Vec<NodeId>,
 }
@@ -96,6 +98,7 @@ impl Config {
             requests_per_second_max: 64,
             lookups_max: 64,
             publications_max: 4_096,
+            is_traced: false,
             authorities: Vec::new(),
         }
     }

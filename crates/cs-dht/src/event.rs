@@ -1,6 +1,7 @@
 //! What goes into and comes out of a [`Dht`](crate::Dht).
 
 use crate::key::Key;
+use crate::trace::Trace;
 use crate::wire::{MutableValue, NetworkConfig, PeerRecord, ProviderRecord};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -174,6 +175,10 @@ pub enum Event {
         /// When it ends, in milliseconds since 1970.
         expires_unix_ms: u64,
     },
+    /// After `leave`: what was held for others has been handed on, or there was nothing or nobody to hand it to.
+    Left,
+    /// How a lookup went, before the event with its result. Only with `Config::is_traced`.
+    Traced(Trace),
     /// A newer network configuration arrived, signed by a known authority. Keep it for the next start.
     NetworkConfig(Signed<NetworkConfig>),
 }
@@ -202,4 +207,8 @@ pub struct Counters {
     pub lookups: u64,
     /// Gets that found nothing at first and went on over disjoint paths.
     pub escalations: u64,
+    /// Stores and gets that went over a whole region, since too many peers stood around their key.
+    pub regions: u64,
+    /// Records stored without a lookup of their own, on the occasion of another's.
+    pub swept: u64,
 }

@@ -78,15 +78,12 @@ impl Key {
 impl Distance {
     /// Leading zero bits: how long a prefix the two keys share, 0 to 256.
     #[must_use]
-    pub fn leading_zeros(&self) -> u32 {
-        let mut zeros = 0;
-        for byte in self.0 {
-            zeros += byte.leading_zeros();
-            if byte != 0 {
-                break;
-            }
+    pub const fn leading_zeros(&self) -> u32 {
+        let mut index = 0;
+        while index < 32 && self.0[index] == 0 {
+            index += 1;
         }
-        zeros
+        if index == 32 { 256 } else { 8 * index as u32 + self.0[index].leading_zeros() }
     }
 
     /// The distance as a fraction of the whole space, 0 up to 1: what the size estimate counts in.

@@ -23,6 +23,7 @@ mod rtt;
 mod testing;
 mod timers;
 mod token;
+mod trace;
 pub mod wire;
 
 pub use address::Scope;
@@ -32,4 +33,5 @@ pub use fault::{ConfigError, PeerFault, Refused};
 pub use key::{Distance, Key};
 pub use machine::Dht;
 pub use records::{IMMUTABLE_LIFETIME, LIFETIME_MAX};
+pub use trace::{Outcome, Step, Trace};
 pub use wire::{ImmutableValue, MutableValue, NetworkConfig, PeerRecord, ProviderRecord, Record, RecordKind};

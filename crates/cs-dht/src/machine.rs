@@ -4,7 +4,9 @@ mod answer;
 mod join;
 mod maintain;
 mod query;
+mod region;
 mod serve;
+mod sweep;
 
 use crate::config::{Config, K, Mode};
 use crate::estimate::SizeEstimate;
@@ -72,6 +74,8 @@ pub struct Dht {
     outbox: VecDeque<Output>,
     last_rpc: u64,
     last_lookup: u64,
+    /// Says goodbye: `Event::Left` is due once nothing is under way.
+    is_leaving: bool,
     counters: Counters,
 }
 
@@ -114,6 +118,7 @@ impl Dht {
             outbox: VecDeque::new(),
             last_rpc: 0,
             last_lookup: 0,
+            is_leaving: false,
             counters: Counters::default(),
             config,
         };
@@ -142,7 +147,8 @@ impl Dht {
         self.advance_clock(now);
         while let Some(timer) = self.timers.pop_due(self.now) {
             match timer {
-                Timer::Slow(rpc) => self.give_up_slot(rpc),
+                Timer::Late(rpc) => self.free_slot(rpc),
+                Timer::Slow(rpc) => self.go_on_without(rpc),
                 Timer::Lost(rpc) => self.lose(rpc),
                 Timer::Rejoin => self.retry_join(),
                 Timer::Maintain => self.maintain(),
@@ -274,6 +280,12 @@ impl Dht {
         self.publications.withdraw(key)
     }
 
+    /// Whether strangers may count on this node.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.config.mode
+    }
+
     /// Whether strangers may count on this node from now on.
     pub const fn set_mode(&mut self, mode: Mode) {
         self.config.mode = mode;
@@ -305,8 +317,9 @@ impl Dht {
         Ok(())
     }
 
-    /// Asks the closest peers to name this node no more, and answers nobody from now on. To be called before a graceful
-    /// end; answers need not be waited for.
+    /// Asks the closest peers to name this node no more, answers nobody from now on, and hands what it holds for others to
+    /// those that take its place. To be called before a graceful end; [`Event::Left`] says that all is done, which on a
+    /// good network takes a few round trips. Whoever cannot wait loses nothing but that help.
     pub fn leave(&mut self, now: Duration) {
         self.advance_clock(now);
         self.say_goodbye();
@@ -373,16 +386,30 @@ impl Dht {
 
     /// Asks a peer something, and sets the deadlines of its answer.
     fn ask(&mut self, to: Node, request: &Request, purpose: Purpose) {
+        let known = self.table.find(&to.id).map(|entry| entry.rtt());
+        let timeout = self.rtt.timeout(known);
+        self.ask_within(to, request, purpose, timeout);
+    }
+
+    /// Asks a peer something whose answer is overdue after `timeout`.
+    fn ask_within(&mut self, to: Node, request: &Request, purpose: Purpose, timeout: Duration) {
         let mut bytes = Vec::with_capacity(MAX_MESSAGE);
         request.encode(&mut bytes);
         self.last_rpc += 1;
         let rpc = RpcId(self.last_rpc);
         let known = self.table.find(&to.id).map(|entry| entry.rtt());
-        let slow_at = self.now + self.rtt.timeout(known);
+        let late_at = self.now + self.rtt.hedge(known);
+        let slow_at = self.now + timeout;
         let lost_at = self.now + self.config.answer_limit;
+        if matches!(purpose, Purpose::Lookup(_)) {
+            self.timers.set(late_at, Timer::Late(rpc));
+        }
         self.timers.set(slow_at, Timer::Slow(rpc));
         self.timers.set(lost_at, Timer::Lost(rpc));
-        self.rpcs.insert(rpc, Rpc { to, purpose, sent_at: self.now, slow_at, lost_at, length: bytes.len() });
+        let length = bytes.len();
+        let (sent_at, sought, named_by) = (self.now, None, None);
+        let open = Rpc { to, purpose, sent_at, late_at, slow_at, lost_at, length, sought, named_by };
+        self.rpcs.insert(rpc, open);
         self.counters.requests_sent += 1;
         self.outbox.push_back(Output::Request { rpc, to: to.id, addr: to.addr, bytes });
     }
@@ -423,13 +450,11 @@ fn contact(node: &Node) -> Contact {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::routing::TABLE_MAX;
     use crate::testing::node;
 
-    /// 12 full buckets, and 24 peers in the deeper ones: what a table holds in a network of 100,000.
-    const ENTRIES_OF_100_000: usize = 12 * K + 24;
-
     #[test]
-    fn a_node_of_a_network_of_100_000_takes_at_most_16_kib() {
+    fn a_node_takes_at_most_16_kib_however_large_the_network() {
         let mut dht = Dht::new(Config::new(0), node(0), Duration::ZERO, [0; 32]).unwrap();
         for seed in 1..3_000 {
             let addr = core::net::SocketAddr::from(([127, 0, 0, 1], 1_000 + seed as u16));
@@ -438,7 +463,7 @@ mod tests {
         let per_entry = size_of_val(dht.table.entries().next().unwrap());
         let spare = dht.table.heap_bytes() - dht.table.len() * per_entry;
         assert!(spare < 5 * per_entry, "{spare} bytes unused");
-        let state = size_of::<Dht>() + (ENTRIES_OF_100_000 + 4) * per_entry + 16;
+        let state = size_of::<Dht>() + TABLE_MAX * per_entry + 32;
         assert!(state <= 16 * 1024, "{state} bytes, {} of them the machine", size_of::<Dht>());
         assert_eq!(dht.state_bytes(), size_of::<Dht>() + dht.table.heap_bytes());
     }

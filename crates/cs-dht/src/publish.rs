@@ -52,6 +52,21 @@ impl Publications {
         Some(publication.record.clone())
     }
 
+    /// One record that is due by then and that `is_near` accepts; it comes again after `interval`.
+    pub(crate) fn take_due_near(
+        &mut self,
+        now: Duration,
+        ahead: Duration,
+        interval: Duration,
+        is_near: impl Fn(&Key) -> bool,
+    ) -> Option<Record> {
+        let mut all = self.0.iter_mut();
+        let (_, publication) =
+            all.find(|(slot, publication)| publication.due_at <= now + ahead && is_near(&slot.key()))?;
+        publication.due_at = now + interval;
+        Some(publication.record.clone())
+    }
+
     /// Everything is to be stored now: the network was lost and is back.
     pub(crate) fn all_due(&mut self, now: Duration) {
         self.0.values_mut().for_each(|publication| publication.due_at = publication.due_at.min(now));

@@ -44,6 +44,8 @@ struct Held {
     charged: NodeId,
     source: ([u8; 8], u16),
     stored_at: Duration,
+    /// Held as a favour to those who ask often, and no longer than that.
+    until: Option<Duration>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -118,7 +120,13 @@ impl RecordStore {
             charged: offer.record.publisher().unwrap_or(offer.from),
             source: Subnet::source(&offer.addr),
             stored_at: now,
+            until: offer.hold_for.map(|span| now + span),
             record: offer.record,
+        };
+        // Who holds a record for good is not made to drop it early.
+        let fresh = match held {
+            Some(held) if is_same && held.until.is_none() => Held { until: None, ..fresh },
+            _ => fresh,
         };
         if held.is_none() {
             self.make_room(config, here, &slot, &fresh)?;
@@ -139,10 +147,11 @@ impl RecordStore {
     pub(crate) fn expire(&mut self, now: Duration, unix_ms: u64) {
         let bytes = &mut self.bytes;
         self.held.retain(|_, held| {
-            let is_over = match held.record.expires_unix_ms() {
+            let has_ended = match held.record.expires_unix_ms() {
                 Some(expires) => expires <= unix_ms,
                 None => now.saturating_sub(held.stored_at) >= IMMUTABLE_LIFETIME,
             };
+            let is_over = has_ended || held.until.is_some_and(|until| until <= now);
             if is_over {
                 *bytes -= held.record.bytes().len();
             }
@@ -151,18 +160,23 @@ impl RecordStore {
     }
 
     /// One record that nobody has stored anew for `interval`; its time starts again (DHT-15).
-    pub(crate) fn take_due(&mut self, now: Duration, interval: Duration) -> Option<Record> {
+    pub(crate) fn take_due(
+        &mut self,
+        now: Duration,
+        interval: Duration,
+        is_near: impl Fn(&Key) -> bool,
+    ) -> Option<Record> {
         let is_due = |held: &Held| {
             // Immutable values would never end if holders kept each other's alive: only publishers renew those.
-            held.record.expires_unix_ms().is_some() && now.saturating_sub(held.stored_at) >= interval
+            let is_lasting = held.record.expires_unix_ms().is_some() && held.until.is_none();
+            is_lasting && now.saturating_sub(held.stored_at) >= interval
         };
-        let held = self.held.values_mut().find(|held| is_due(held))?;
+        let (_, held) = self.held.iter_mut().find(|(slot, held)| is_due(held) && is_near(&slot.key))?;
         held.stored_at = now;
         Some(held.record.clone())
     }
 
-    #[cfg(test)]
-    fn all(&self) -> impl Iterator<Item = &Record> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Record> {
         self.held.values().map(|held| &held.record)
     }
 
@@ -211,6 +225,8 @@ pub(crate) struct Offer {
     pub(crate) expected: Option<u64>,
     pub(crate) from: NodeId,
     pub(crate) addr: SocketAddr,
+    /// For how long at most, if the bearer says so.
+    pub(crate) hold_for: Option<Duration>,
 }
 
 #[cfg(test)]
@@ -278,7 +294,8 @@ mod tests {
             expected: Option<u64>,
             addr: &str,
         ) -> Result<(), StoreRefusal> {
-            let offer = Offer { record, expected, from: node(99), addr: addr.parse().unwrap() };
+            let addr = addr.parse().unwrap();
+            let offer = Offer { record, expected, from: node(99), addr, hold_for: None };
             self.store.store(&self.config, &self.here, Duration::ZERO, offer)
         }
 
@@ -384,9 +401,9 @@ mod tests {
     fn a_record_is_handed_on_once_an_interval_unless_somebody_else_did() {
         let mut holder = Holder::new();
         holder.store(mutable(1, 0, 1)).unwrap();
-        assert!(holder.store.take_due(HOUR / 2, HOUR).is_none());
-        assert!(holder.store.take_due(HOUR, HOUR).is_some());
-        assert!(holder.store.take_due(HOUR, HOUR).is_none());
-        assert!(holder.store.take_due(HOUR * 2, HOUR).is_some());
+        assert!(holder.store.take_due(HOUR / 2, HOUR, |_| true).is_none());
+        assert!(holder.store.take_due(HOUR, HOUR, |_| true).is_some());
+        assert!(holder.store.take_due(HOUR, HOUR, |_| true).is_none());
+        assert!(holder.store.take_due(HOUR * 2, HOUR, |_| true).is_some());
     }
 }

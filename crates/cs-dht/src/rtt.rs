@@ -27,6 +27,15 @@ impl Estimator {
         self.smoothed = Some(smoothed * 7 / 8 + rtt / 8);
     }
 
+    /// When an answer is later than most: srtt + rttvar. From then on another peer is asked beside.
+    pub(crate) fn hedge(&self, known: Option<Duration>) -> Duration {
+        let Some(smoothed) = self.smoothed else {
+            return self.ceiling / 4;
+        };
+        let mean = known.map_or(smoothed, |rtt| rtt.max(smoothed));
+        (mean + self.variation).clamp(self.floor / 2, self.ceiling / 2)
+    }
+
     /// When a question to a peer may be taken for lost: srtt + 4 rttvar. A peer that is known to be slower than the
     /// rest gets its own time instead of the mean.
     pub(crate) fn timeout(&self, known: Option<Duration>) -> Duration {

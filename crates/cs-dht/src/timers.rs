@@ -6,7 +6,9 @@ use core::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {
-    /// An answer is late: its slot is free again.
+    /// An answer is later than most: its slot is free again.
+    Late(RpcId),
+    /// An answer is overdue: nobody waits for it any more.
     Slow(RpcId),
     /// An answer is given up.
     Lost(RpcId),

@@ -21,10 +21,15 @@ pub(crate) struct Rpc {
     pub(crate) to: Node,
     pub(crate) purpose: Purpose,
     pub(crate) sent_at: Duration,
+    pub(crate) late_at: Duration,
     pub(crate) slow_at: Duration,
     pub(crate) lost_at: Duration,
     /// Bytes of the question: the most its answer may have.
     pub(crate) length: usize,
+    /// The record that was asked for, if any.
+    pub(crate) sought: Option<(RecordKind, Key)>,
+    /// Who named the peer: it wants to know if it does not answer.
+    pub(crate) named_by: Option<Node>,
 }
 
 /// Why a question was asked.
@@ -40,6 +45,8 @@ pub(crate) enum Purpose {
     Join,
     /// A network configuration.
     Config,
+    /// A record is left where it is of use; nobody waits for what becomes of it.
+    Gift,
 }
 
 impl Dht {
@@ -55,7 +62,7 @@ impl Dht {
         }
         self.note_answer();
         match (rpc.purpose, reply.answer) {
-            (Purpose::Lookup(lookup), answer) => self.continue_lookup(lookup, rpc.to, answer),
+            (Purpose::Lookup(lookup), answer) => self.continue_lookup(lookup, rpc.to, answer, rtt),
             (Purpose::Store(lookup), answer) => self.count_store(lookup, &answer),
             (Purpose::Join, Answer::Nodes { nodes, .. }) => self.meet(rpc.to, &nodes),
             // Several peers are asked at once: who answers later with what is known by then is not to blame.
@@ -65,8 +72,17 @@ impl Dht {
         Ok(())
     }
 
-    /// The answer is late: whoever waits for it goes on without.
-    pub(crate) fn give_up_slot(&mut self, id: RpcId) {
+    /// The answer is later than most: another peer is asked beside.
+    pub(crate) fn free_slot(&mut self, id: RpcId) {
+        let Some(rpc) = self.rpcs.get(&id) else { return };
+        if let Purpose::Lookup(lookup) = rpc.purpose {
+            let to = rpc.to;
+            self.late_step(lookup, &to.id);
+        }
+    }
+
+    /// The answer is overdue: whoever waits for it goes on without.
+    pub(crate) fn go_on_without(&mut self, id: RpcId) {
         let Some(rpc) = self.rpcs.get(&id) else { return };
         let (to, purpose) = (rpc.to, rpc.purpose);
         self.counters.slow += 1;
@@ -81,19 +97,27 @@ impl Dht {
         self.counters.lost += 1;
         if self.now.saturating_sub(self.join.answered_at) < ONLINE_FOR {
             self.table.failed(&rpc.to.id);
+            if let Some(namer) = rpc.named_by {
+                let request = self.question(Ask::Down { peers: alloc::vec![rpc.to.id] });
+                self.ask(namer, &request, Purpose::Probe);
+            }
         }
         match rpc.purpose {
             Purpose::Lookup(lookup) => self.fail_step(lookup, &rpc.to.id),
             Purpose::Store(lookup) => self.count_store(lookup, &Answer::Unsupported),
-            Purpose::Probe | Purpose::Join | Purpose::Config => {}
+            Purpose::Probe | Purpose::Join | Purpose::Config | Purpose::Gift => {}
         }
         self.note_loss();
     }
 
     fn close(&mut self, id: RpcId) -> Option<Rpc> {
         let rpc = self.rpcs.remove(&id)?;
+        self.timers.clear(rpc.late_at, Timer::Late(id));
         self.timers.clear(rpc.slow_at, Timer::Slow(id));
         self.timers.clear(rpc.lost_at, Timer::Lost(id));
+        if rpc.purpose == Purpose::Gift {
+            self.end_leaving();
+        }
         Some(rpc)
     }
 
@@ -111,10 +135,8 @@ impl Dht {
             | (Answer::Pong, Purpose::Probe)
             | (Answer::Nodes { .. }, Purpose::Join)
             | (Answer::Config(_), Purpose::Config)
-            | (Answer::Stored | Answer::NotStored(_), Purpose::Store(_)) => true,
-            (answer, Purpose::Lookup(lookup)) => {
-                return self.check_step(lookup, &rpc.to, answer).map(|()| reply);
-            }
+            | (Answer::Stored | Answer::NotStored(_), Purpose::Store(_) | Purpose::Gift) => true,
+            (answer, Purpose::Lookup(_)) => return self.check_step(rpc, answer).map(|()| reply),
             _ => false,
         };
         if !is_fitting {
@@ -130,14 +152,12 @@ impl Dht {
         Ok(reply)
     }
 
-    fn check_step(&self, lookup: LookupId, from: &Node, answer: &Answer) -> Result<(), PeerFault> {
-        let Some(query) = self.queries.get(&lookup) else { return Ok(()) };
-        match (answer, query.goal.asks()) {
-            (Answer::Nodes { nodes, .. }, None) => self.check_nodes(from, nodes),
-            (Answer::Records { records, nodes, .. }, Some(kind)) => {
-                let key = *query.lookup.target();
-                records.iter().try_for_each(|record| self.check_record(record, kind, &key))?;
-                self.check_nodes(from, nodes)
+    fn check_step(&self, rpc: &Rpc, answer: &Answer) -> Result<(), PeerFault> {
+        match (answer, &rpc.sought) {
+            (Answer::Nodes { nodes, .. }, None) => self.check_nodes(&rpc.to, nodes),
+            (Answer::Records { records, nodes, .. }, Some((kind, key))) => {
+                records.iter().try_for_each(|record| self.check_record(record, *kind, key))?;
+                self.check_nodes(&rpc.to, nodes)
             }
             _ => Err(PeerFault::WrongReply),
         }

@@ -1,9 +1,8 @@
 //! What goes on when nobody asks for anything: probing, refreshing, storing anew, and dropping what has ended.
 
 use super::{Dht, Goal};
-use crate::config::{K, Mode};
+use crate::config::K;
 use crate::timers::Timer;
-use crate::wire::Ask;
 use core::time::Duration;
 use rand::Rng;
 
@@ -79,7 +78,8 @@ impl Dht {
     /// Hands on what is held for others and nobody else handed on (DHT-15).
     fn replicate_due(&mut self) {
         for _ in 0..STORES {
-            let Some(record) = self.records.take_due(self.now, self.config.replicate_interval) else {
+            let Some(record) = self.records.take_due(self.now, self.config.replicate_interval, |_| true)
+            else {
                 return;
             };
             let key = record.key();
@@ -93,14 +93,5 @@ impl Dht {
     fn probe_stalest(&mut self) {
         let stale = self.table.stalest(self.now, self.config.probe_interval, PROBES);
         stale.into_iter().for_each(|node| self.probe(node));
-    }
-
-    /// Tells the peers closest to this node that it leaves. From then on it answers nobody, or it would be taken back.
-    pub(crate) fn say_goodbye(&mut self) {
-        self.config.mode = Mode::Client;
-        let request = self.question(Ask::Leave);
-        for node in self.seeds(self.table.here()) {
-            self.ask(node, &request, super::Purpose::Probe);
-        }
     }
 }

@@ -1,13 +1,15 @@
 //! Lookups under way: what each is for, how its answers are gathered, and how it ends.
 
+use super::region::Region;
 use super::{Dht, Purpose};
 use crate::config::{Config, K};
-use crate::event::{Effort, Event, LookupId};
+use crate::event::{Effort, Event, LookupId, RpcId};
 use crate::fault::Refused;
 use crate::key::Key;
 use crate::lookup::{Lookup, Shape};
+use crate::trace::Trace;
 use crate::wire::{Answer, Ask, Node, Record, RecordKind, StoreRefusal, Token};
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 use cs_identity::NodeId;
@@ -22,12 +24,17 @@ pub(crate) struct Query {
     pub(crate) goal: Goal,
     pub(crate) lookup: Lookup,
     started_at: Duration,
-    /// Questions asked before a get went on over disjoint paths.
-    asked_before: u32,
-    has_escalated: bool,
+    /// Questions asked before a lookup went on in another way.
+    pub(crate) asked_before: u32,
+    pub(crate) has_escalated: bool,
     /// What the peers that answered want to see before they store anything.
-    tokens: BTreeMap<NodeId, Token>,
+    pub(crate) tokens: BTreeMap<NodeId, Token>,
+    /// Too many peers stand around the key: the region that it would share with K honest ones is gone over (DHT-21).
+    pub(crate) region: Option<Region>,
 }
+
+/// A peer that answered, and what it wants to see before it stores anything.
+pub(crate) type Holder = (Node, Token);
 
 /// What a lookup is for.
 #[derive(Debug)]
@@ -37,35 +44,46 @@ pub(crate) enum Goal {
     Refresh,
     Get(Get),
     Store(Store),
+    /// The peers that take this node's place when it leaves.
+    HandOver,
 }
 
 #[derive(Debug)]
 pub(crate) struct Get {
-    kind: RecordKind,
+    pub(crate) kind: RecordKind,
     /// Whose peer record: if it answers itself, nothing newer is to be found.
     peer: Option<NodeId>,
     /// The newest record of each publisher.
-    found: BTreeMap<[u8; 32], Record>,
+    pub(crate) found: BTreeMap<[u8; 32], Record>,
+    /// Who answered without any.
+    pub(crate) lacking: BTreeSet<NodeId>,
     /// Peers that hold the newest one.
     agreed: usize,
-    is_settled: bool,
+    pub(crate) is_settled: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Store {
-    record: Record,
-    expected: Option<u64>,
+    pub(crate) record: Record,
+    pub(crate) expected: Option<u64>,
     /// Published from here, as opposed to held for somebody.
     is_own: bool,
     /// Peers asked to store; `None` while they are being looked for.
-    waiting: Option<usize>,
+    pub(crate) waiting: Option<usize>,
     stored: usize,
     conflicts: usize,
 }
 
 impl Goal {
     pub(crate) const fn get(kind: RecordKind, peer: Option<NodeId>) -> Self {
-        Self::Get(Get { kind, peer, found: BTreeMap::new(), agreed: 0, is_settled: false })
+        Self::Get(Get {
+            kind,
+            peer,
+            found: BTreeMap::new(),
+            lacking: BTreeSet::new(),
+            agreed: 0,
+            is_settled: false,
+        })
     }
 
     pub(crate) const fn store(record: Record, expected: Option<u64>) -> Self {
@@ -85,21 +103,52 @@ impl Goal {
     }
 
     /// Gets are narrow and quick; whatever must find all of the closest peers is wide and disjoint (DHT-6).
-    const fn shape(&self, config: &Config) -> Shape {
+    pub(crate) const fn shape(&self, config: &Config) -> Shape {
+        let beta = config.beta;
         match self {
-            Self::Get(_) => Shape { alpha: config.alpha, beta: config.beta, paths: 1 },
-            Self::Refresh => Shape { alpha: config.alpha / 2 + 1, beta: config.beta, paths: 1 },
-            Self::Nodes | Self::Join | Self::Store(_) => {
-                let paths = config.disjoint_paths;
-                Shape { alpha: (2 * config.alpha).div_ceil(paths), beta: K.div_ceil(paths), paths }
-            }
+            Self::Get(_) => Shape { alpha: config.alpha, beta, paths: 1, is_closed: false },
+            Self::Refresh => Shape { alpha: config.alpha / 2 + 1, beta, paths: 1, is_closed: false },
+            Self::Nodes | Self::Join | Self::Store(_) | Self::HandOver => wide(config, K),
         }
+    }
+}
+
+/// A lookup over disjoint paths that finds the `count` closest peers.
+pub(crate) const fn wide(config: &Config, count: usize) -> Shape {
+    let paths = config.disjoint_paths;
+    let alpha = (2 * config.alpha).div_ceil(paths);
+    Shape { alpha, beta: count.div_ceil(paths), paths, is_closed: false }
+}
+
+impl Query {
+    /// Whether it has nobody to ask yet.
+    fn waits_for_peers(&self) -> bool {
+        self.lookup.is_empty() && !self.is_storing()
+    }
+
+    fn is_storing(&self) -> bool {
+        matches!(&self.goal, Goal::Store(store) if store.waiting.is_some())
+    }
+
+    /// All that answered, up to six times K, closest first.
+    pub(crate) fn holders(&self) -> Vec<Holder> {
+        let closest = self.lookup.closest(6 * K).into_iter();
+        closest.filter_map(|node| Some((node, *self.tokens.get(&node.id)?))).collect()
+    }
+
+    /// Goes on with another lookup.
+    pub(crate) fn go_on_with(&mut self, lookup: Lookup) {
+        self.asked_before += self.lookup.asked();
+        self.lookup = lookup;
     }
 }
 
 impl Get {
     /// Takes in what one peer holds.
     fn gather(&mut self, from: &NodeId, records: Vec<Record>) {
+        if records.is_empty() {
+            self.lacking.insert(*from);
+        }
         for record in records {
             let publisher = record.publisher().map_or([0; 32], |id| *id.as_bytes());
             let known = self.found.get(&publisher);
@@ -129,7 +178,18 @@ impl Dht {
         if seeds.is_empty() && !self.join.is_pending() {
             return Err(Refused::NoPeers);
         }
-        let lookup = Lookup::new(target, goal.shape(&self.config), &seeds);
+        let mut shape = goal.shape(&self.config);
+        if matches!(goal, Goal::HandOver) {
+            shape = wide(&self.config, 2 * K);
+        }
+        let id = self.begin(goal, Lookup::new(target, shape, &seeds));
+        self.counters.lookups += 1;
+        self.push_on(id);
+        Ok(id)
+    }
+
+    /// Takes note of a lookup that begins here.
+    pub(crate) fn begin(&mut self, goal: Goal, lookup: Lookup) -> LookupId {
         self.last_lookup += 1;
         let id = LookupId(self.last_lookup);
         let query = Query {
@@ -139,29 +199,39 @@ impl Dht {
             asked_before: 0,
             has_escalated: false,
             tokens: BTreeMap::new(),
+            region: None,
         };
         self.queries.insert(id, query);
-        self.counters.lookups += 1;
-        self.push_on(id);
-        Ok(id)
+        id
     }
 
     /// A peer answered a lookup's question; what it said was checked before.
-    pub(crate) fn continue_lookup(&mut self, id: LookupId, from: Node, answer: Answer) {
+    pub(crate) fn continue_lookup(&mut self, id: LookupId, from: Node, answer: Answer, took: Duration) {
         let Some(query) = self.queries.get_mut(&id) else { return };
         match answer {
             Answer::Nodes { token, nodes } => {
                 query.tokens.insert(from.id, token);
-                query.lookup.answered(&from.id, &nodes);
+                query.lookup.answered(&from.id, &nodes, took);
             }
             Answer::Records { token, records, nodes } => {
                 query.tokens.insert(from.id, token);
-                query.lookup.answered(&from.id, &nodes);
+                query.lookup.answered(&from.id, &nodes, took);
                 if let Goal::Get(get) = &mut query.goal {
                     get.gather(&from.id, records);
                 }
             }
             _ => query.lookup.failed(&from.id),
+        }
+        self.push_on(id);
+    }
+
+    pub(crate) fn late_step(&mut self, id: LookupId, peer: &NodeId) {
+        let Some(query) = self.queries.get_mut(&id) else { return };
+        if let Some(again) = query.lookup.late(peer) {
+            // The first question's own time is running already: together they wait little longer than one would.
+            let known = self.table.find(&again.id).map(|entry| entry.rtt());
+            let timeout = self.rtt.hedge(known);
+            self.ask_step(id, again, Some(timeout));
         }
         self.push_on(id);
     }
@@ -201,7 +271,7 @@ impl Dht {
         let waiting: Vec<(LookupId, Key)> = self
             .queries
             .iter()
-            .filter(|(_, query)| query.lookup.is_empty())
+            .filter(|(_, query)| query.waits_for_peers())
             .map(|(id, query)| (*id, *query.lookup.target()))
             .collect();
         for (id, target) in waiting {
@@ -218,17 +288,16 @@ impl Dht {
 
     /// Nobody could be reached: whoever waits for a first peer is told so.
     pub(crate) fn end_waiting_lookups(&mut self) {
-        let waiting = self.queries.iter().filter(|(_, query)| query.lookup.is_empty());
+        let waiting = self.queries.iter().filter(|(_, query)| query.waits_for_peers());
         let waiting: Vec<LookupId> = waiting.map(|(id, _)| *id).collect();
         waiting.into_iter().for_each(|id| self.finish(id));
     }
 
     /// Asks whom there is to ask, and ends the lookup when there is nobody left.
-    fn push_on(&mut self, id: LookupId) {
+    pub(crate) fn push_on(&mut self, id: LookupId) {
         loop {
             let Some(query) = self.queries.get_mut(&id) else { return };
-            if query.lookup.is_empty() || matches!(&query.goal, Goal::Store(store) if store.waiting.is_some())
-            {
+            if query.lookup.is_empty() || query.is_storing() {
                 return;
             }
             let is_settled = matches!(&query.goal, Goal::Get(get) if get.is_settled);
@@ -243,36 +312,52 @@ impl Dht {
                 query.lookup.failed(&next.id);
                 continue;
             }
-            let target = *query.lookup.target();
-            let ask = match query.goal.asks() {
-                Some(kind) => Ask::Get { key: target, kind },
-                None => Ask::FindNode { target },
-            };
-            let request = self.question(ask).padded();
-            self.ask(next, &request, Purpose::Lookup(id));
+            self.ask_step(id, next, None);
+        }
+    }
+
+    /// Asks a peer what a lookup is about.
+    fn ask_step(&mut self, id: LookupId, to: Node, timeout: Option<Duration>) {
+        let Some(query) = self.queries.get(&id) else { return };
+        let target = *query.lookup.target();
+        let is_surveying = query.region.as_ref().is_some_and(Region::is_surveying);
+        let kind = query.goal.asks().filter(|_| !is_surveying);
+        let namer = query.lookup.namer(&to.id).filter(|_| timeout.is_none());
+        let ask = match kind {
+            Some(kind) => Ask::Get { key: target, kind },
+            None => Ask::FindNode { target },
+        };
+        let request = self.question(ask).padded();
+        match timeout {
+            Some(timeout) => self.ask_within(to, &request, Purpose::Lookup(id), timeout),
+            None => self.ask(to, &request, Purpose::Lookup(id)),
+        }
+        if let Some(rpc) = self.rpcs.get_mut(&RpcId(self.last_rpc)) {
+            rpc.sought = kind.map(|kind| (kind, target));
+            rpc.named_by = namer;
         }
     }
 
     /// The closest peers are known: a store goes on to them, a get without result tries again harder, all else ends.
     fn end_search(&mut self, id: LookupId) {
-        let Some(query) = self.queries.get_mut(&id) else { return };
-        match &mut query.goal {
-            Goal::Store(store) => {
-                let holders = query.lookup.closest(K);
-                let tokens = holders.iter().filter_map(|node| Some((*node, *query.tokens.get(&node.id)?)));
-                let tokens: Vec<(Node, Token)> = tokens.collect();
-                store.waiting = Some(tokens.len());
-                let (record, expected) = (store.record.clone(), store.expected);
-                if tokens.is_empty() {
-                    self.finish(id);
-                }
-                for (node, token) in tokens {
-                    let ask = Ask::Store { token, expected, record: record.clone() };
-                    let request = self.question(ask);
-                    self.ask(node, &request, Purpose::Store(id));
-                }
+        let Some(query) = self.queries.get(&id) else { return };
+        let finds_nothing = matches!(&query.goal, Goal::Get(get) if get.found.is_empty());
+        if finds_nothing && !query.has_escalated {
+            return self.escalate(id);
+        }
+        if self.goes_over_region(id) {
+            return;
+        }
+        match self.queries.get(&id).map(|query| &query.goal) {
+            Some(Goal::Store(_)) => self.store_found(id),
+            Some(Goal::HandOver) => {
+                self.hand_over(id);
+                self.finish(id);
             }
-            Goal::Get(get) if get.found.is_empty() && !query.has_escalated => self.escalate(id),
+            Some(Goal::Get(get)) if get.kind == RecordKind::Immutable => {
+                self.leave_on_path(id);
+                self.finish(id);
+            }
             _ => self.finish(id),
         }
     }
@@ -284,22 +369,25 @@ impl Dht {
         let shape = Shape { paths: self.config.disjoint_paths, ..query.lookup.shape() };
         let seeds = self.seeds(&target);
         let Some(query) = self.queries.get_mut(&id) else { return };
-        query.asked_before = query.lookup.asked();
         query.has_escalated = true;
-        query.lookup = Lookup::new(target, shape, &seeds);
+        query.go_on_with(Lookup::new(target, shape, &seeds));
         self.counters.escalations += 1;
         if seeds.is_empty() { self.finish(id) } else { self.push_on(id) }
     }
 
-    fn finish(&mut self, id: LookupId) {
+    pub(crate) fn finish(&mut self, id: LookupId) {
         let Some(query) = self.queries.remove(&id) else { return };
         let effort = Effort {
             rpcs: query.lookup.asked() + query.asked_before,
             hops: query.lookup.hops(),
             took: self.now.saturating_sub(query.started_at),
         };
+        if self.config.is_traced {
+            let (target, steps) = (*query.lookup.target(), query.lookup.steps());
+            self.emit(Event::Traced(Trace { lookup: id, target, effort, steps }));
+        }
         // Lookups of the own place are left out: one place, observed again and again, says little of the rest.
-        if matches!(query.goal, Goal::Nodes | Goal::Store(_)) {
+        if matches!(query.goal, Goal::Nodes | Goal::Store(_)) && query.region.is_none() {
             self.size.observe(query.lookup.target(), &query.lookup.closest(K));
         }
         match query.goal {
@@ -309,8 +397,10 @@ impl Dht {
             }
             Goal::Join => self.end_join(!query.lookup.closest(1).is_empty()),
             Goal::Refresh => self.refresh_next(),
+            Goal::HandOver => self.end_leaving(),
             Goal::Get(get) => {
-                let event = found(id, *query.lookup.target(), get, effort);
+                let key = query.region.map_or(*query.lookup.target(), |region| region.key());
+                let event = found(id, key, get, effort);
                 self.emit(event);
             }
             Goal::Store(store) if !store.is_own => {}
@@ -318,7 +408,7 @@ impl Dht {
                 if store.stored == 0 {
                     self.publications.reschedule(&store.record, self.now + RETRY_AFTER);
                 }
-                let key = *query.lookup.target();
+                let key = store.record.key();
                 let (replicas, conflicts) = (store.stored, store.conflicts);
                 self.emit(Event::Stored { lookup: id, key, replicas, conflicts, effort });
             }

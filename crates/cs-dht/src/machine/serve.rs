@@ -13,9 +13,14 @@ use crate::wire::{
     StoreRefusal, Token,
 };
 use alloc::vec::Vec;
+use core::time::Duration;
+use cs_identity::NodeId;
 
 /// Newcomers under probe at a time; more are left for the next time they ask.
 const PROBES_MAX: usize = 16;
+/// A peer that answered within so long is not asked again on a hint: the word of others must not cost it more than one
+/// question a minute.
+const HINT_AFTER: Duration = Duration::from_secs(60);
 /// Bytes of an answer beside its nodes and records.
 const ANSWER_FIXED: usize = 16;
 
@@ -46,7 +51,8 @@ impl Dht {
         } else if !request.is_client {
             self.consider(from);
         }
-        let answer = self.answer(&from, request.ask, bytes.len().min(MAX_MESSAGE));
+        let hold_for = request.hold_for().map(|seconds| Duration::from_secs(seconds.into()));
+        let answer = self.answer(&from, request.ask, hold_for, bytes.len().min(MAX_MESSAGE));
         self.reply(token, answer, bytes.len());
         Ok(())
     }
@@ -59,7 +65,7 @@ impl Dht {
         }
     }
 
-    fn answer(&mut self, from: &Node, ask: Ask, limit: usize) -> Answer {
+    fn answer(&mut self, from: &Node, ask: Ask, hold_for: Option<Duration>, limit: usize) -> Answer {
         let room = limit.saturating_sub(ANSWER_FIXED);
         match ask {
             Ask::Ping | Ask::Leave => Answer::Pong,
@@ -71,10 +77,17 @@ impl Dht {
                 let nodes = self.nodes_for(from, &key, room - used);
                 Answer::Records { token: self.token(from), records, nodes }
             }
-            Ask::Store { token, expected, record } => match self.hold(from, token, expected, record) {
-                Ok(()) => Answer::Stored,
-                Err(why) => Answer::NotStored(why),
-            },
+            Ask::Store { token, expected, record } => {
+                let offer = Offer { record, expected, from: from.id, addr: from.addr, hold_for };
+                match self.hold(token, offer) {
+                    Ok(()) => Answer::Stored,
+                    Err(why) => Answer::NotStored(why),
+                }
+            }
+            Ask::Down { peers } => {
+                peers.iter().for_each(|peer| self.doubt(peer));
+                Answer::Pong
+            }
             Ask::Config { known } => {
                 let newer = self.network_config.as_ref().filter(|config| {
                     config.seq > known
@@ -134,14 +147,8 @@ impl Dht {
     }
 
     /// Takes a record in, if its bearer receives at its address and its time is right (DHT-7, DHT-13, DHT-14).
-    fn hold(
-        &mut self,
-        from: &Node,
-        token: Token,
-        expected: Option<u64>,
-        record: Record,
-    ) -> Result<(), StoreRefusal> {
-        let result = self.try_hold(from, token, expected, record);
+    fn hold(&mut self, token: Token, offer: Offer) -> Result<(), StoreRefusal> {
+        let result = self.try_hold(token, offer);
         match result {
             Ok(()) => self.counters.records_stored += 1,
             Err(_) => self.counters.records_refused += 1,
@@ -149,28 +156,34 @@ impl Dht {
         result
     }
 
-    fn try_hold(
-        &mut self,
-        from: &Node,
-        token: Token,
-        expected: Option<u64>,
-        record: Record,
-    ) -> Result<(), StoreRefusal> {
-        if !self.tokens.holds(self.now, &from.id, &from.addr, token) {
+    fn try_hold(&mut self, token: Token, offer: Offer) -> Result<(), StoreRefusal> {
+        if !self.tokens.holds(self.now, &offer.from, &offer.addr, token) {
             return Err(StoreRefusal::Token);
         }
-        check_time(&record, self.unix_ms()).map_err(|_| StoreRefusal::Invalid)?;
-        let offer = Offer { record, expected, from: from.id, addr: from.addr };
+        check_time(&offer.record, self.unix_ms()).map_err(|_| StoreRefusal::Invalid)?;
         self.records.store(&self.config, self.table.here(), self.now, offer)
+    }
+
+    /// Somebody says that a peer does not answer: it is asked, and named no more if that is so (DHT-20).
+    fn doubt(&mut self, peer: &NodeId) {
+        let Some(entry) = self.table.find(peer) else { return };
+        let is_fresh = entry.failures() > 0 || entry.silent_for(self.now) < HINT_AFTER;
+        let node = entry.node();
+        if !is_fresh && self.may_probe(&node) {
+            self.probe(node);
+        }
+    }
+
+    fn may_probe(&self, node: &Node) -> bool {
+        let probes = || self.rpcs.values().filter(|rpc| rpc.purpose == super::Purpose::Probe);
+        probes().count() < PROBES_MAX && probes().all(|rpc| rpc.to.id != node.id)
     }
 
     /// Somebody asked who answers questions itself: if there is a place for it, it is probed (DHT-3).
     fn consider(&mut self, node: Node) {
-        let probes = || self.rpcs.values().filter(|rpc| rpc.purpose == super::Purpose::Probe);
         let is_reachable = self.config.private_networks || Scope::of(&node.addr) == Scope::Global;
         let is_known = self.table.find(&node.id).is_some_and(|entry| entry.addr() == node.addr);
-        let is_probed = || probes().count() >= PROBES_MAX || probes().any(|rpc| rpc.to.id == node.id);
-        if is_reachable && !is_known && self.table.has_room(&node) && !is_probed() {
+        if is_reachable && !is_known && self.table.has_room(&node) && self.may_probe(&node) {
             self.probe(node);
         }
     }

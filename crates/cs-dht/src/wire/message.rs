@@ -21,6 +21,12 @@ pub const MAX_MESSAGE: usize = 1_100;
 /// The most records in one answer: as many of the smallest as fit.
 pub const MAX_RECORDS: usize = 8;
 
+/// The most peers of one down-hint.
+pub const MAX_DOWN: usize = 8;
+
+/// The extension of a `Store` that bounds how long the record is held, in seconds: 4 bytes, big-endian (DHT-22).
+pub const HOLD_FOR: u8 = 1;
+
 /// A peer and one address of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Node {
@@ -81,6 +87,11 @@ pub enum Ask {
     Sample,
     /// I am leaving: name me no more.
     Leave,
+    /// You named these, and they do not answer: see for yourself (DHT-20).
+    Down {
+        /// At most [`MAX_DOWN`], ascending.
+        peers: Vec<NodeId>,
+    },
 }
 
 /// An answer.
@@ -96,7 +107,7 @@ pub struct Reply {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answer {
-    /// To `Ping` and `Leave`.
+    /// To `Ping`, `Leave` and `Down`.
     Pong,
     /// To `FindNode` and `Sample`.
     Nodes {
@@ -158,6 +169,20 @@ impl Request {
         self
     }
 
+    /// The same question, with a bound on how long what it brings is held.
+    #[must_use]
+    pub fn held_for(mut self, seconds: u32) -> Self {
+        self.extensions.set(HOLD_FOR, seconds.to_be_bytes().to_vec());
+        self
+    }
+
+    /// How long the asker wants the record to be held at most, in seconds, if it says so.
+    #[must_use]
+    pub fn hold_for(&self) -> Option<u32> {
+        let bytes = self.extensions.find(HOLD_FOR)?;
+        bytes.try_into().ok().map(u32::from_be_bytes)
+    }
+
     /// Reads one question.
     ///
     /// # Errors
@@ -181,6 +206,7 @@ impl Request {
             5 => Ask::Config { known: take_u64(input)? },
             6 => Ask::Sample,
             7 => Ask::Leave,
+            8 => Ask::Down { peers: decode_peers(input)? },
             other => return Err(DecodeError::Kind(other)),
         };
         Ok(Self { is_client, ask, extensions: Extensions::decode(input)? })
@@ -204,6 +230,7 @@ impl Request {
             Ask::Config { .. } => 5,
             Ask::Sample => 6,
             Ask::Leave => 7,
+            Ask::Down { .. } => 8,
         };
         out.extend_from_slice(&[VERSION, kind, u8::from(self.is_client)]);
         match &self.ask {
@@ -219,6 +246,10 @@ impl Request {
                 record.encode(out);
             }
             Ask::Config { known } => out.extend_from_slice(&known.to_be_bytes()),
+            Ask::Down { peers } => {
+                put_varint(out, peers.len() as u64);
+                peers.iter().for_each(|peer| out.extend_from_slice(peer.as_bytes()));
+            }
         }
         self.extensions.encode(out);
     }
@@ -351,6 +382,19 @@ fn decode_nodes(input: &mut &[u8]) -> Result<Vec<Node>, DecodeError> {
         nodes.push(node);
     }
     Ok(nodes)
+}
+
+fn decode_peers(input: &mut &[u8]) -> Result<Vec<NodeId>, DecodeError> {
+    let count = take_count(input, MAX_DOWN, 32)?;
+    let mut peers: Vec<NodeId> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let peer = take_node_id(input)?;
+        if peers.last().is_some_and(|last| *last >= peer) {
+            return Err(wire::DecodeError::NotCanonical.into());
+        }
+        peers.push(peer);
+    }
+    Ok(peers)
 }
 
 fn encode_nodes(nodes: &[Node], out: &mut Vec<u8>) {

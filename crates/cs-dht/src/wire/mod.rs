@@ -7,7 +7,8 @@ mod record;
 
 pub use codec::{DecodeError, Extensions, MAX_EXTENSIONS, PADDING};
 pub use message::{
-    Answer, Ask, MAX_MESSAGE, MAX_RECORDS, Node, Reply, Request, StoreRefusal, Token, VERSION,
+    Answer, Ask, HOLD_FOR, MAX_DOWN, MAX_MESSAGE, MAX_RECORDS, Node, Reply, Request, StoreRefusal, Token,
+    VERSION,
 };
 pub use record::{
     ImmutableValue, MAX_ADDRS, MAX_BOOTSTRAP, MAX_PAYLOAD, MAX_RECORD, MAX_SALT, MAX_VALUE, MutableValue,

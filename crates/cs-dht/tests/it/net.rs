@@ -22,6 +22,8 @@ pub(crate) enum Behaviour {
 
 pub(crate) struct Peer {
     pub(crate) secret: SecretKey,
+    id: NodeId,
+    key: Key,
     pub(crate) addr: SocketAddr,
     pub(crate) behaviour: Behaviour,
     /// `None`: switched off.
@@ -43,6 +45,8 @@ pub(crate) struct Net {
     /// Pairs that cannot reach each other are those on different sides; `None`: no partition.
     pub(crate) island: Option<BTreeSet<usize>>,
     pub(crate) events: Vec<(usize, Event)>,
+    /// Only this peer acts by itself; the others answer and do nothing else. `None`: all do.
+    pub(crate) acting: Option<usize>,
     /// Inputs that a machine blamed on their sender.
     pub(crate) faults: usize,
     chance: u64,
@@ -50,7 +54,7 @@ pub(crate) struct Net {
     queue: BTreeMap<(Duration, u64), Delivery>,
     wakes: BTreeSet<(Duration, usize)>,
     by_addr: BTreeMap<SocketAddr, usize>,
-    accomplices: Vec<Node>,
+    accomplices: BTreeMap<Key, Node>,
 }
 
 impl Net {
@@ -61,13 +65,14 @@ impl Net {
             loss: 0,
             island: None,
             events: Vec::new(),
+            acting: None,
             faults: 0,
             chance: seed,
             serial: 0,
             queue: BTreeMap::new(),
             wakes: BTreeSet::new(),
             by_addr: BTreeMap::new(),
-            accomplices: Vec::new(),
+            accomplices: BTreeMap::new(),
         }
     }
 
@@ -80,7 +85,7 @@ impl Net {
         (mixed ^ (mixed >> 31)) % below
     }
 
-    fn seed(&mut self) -> [u8; 32] {
+    pub(crate) fn seed(&mut self) -> [u8; 32] {
         let mut seed = [0; 32];
         for chunk in seed.chunks_mut(8) {
             chunk.copy_from_slice(&self.draw(u64::MAX).to_be_bytes());
@@ -104,21 +109,55 @@ impl Net {
     }
 
     pub(crate) fn add_with(&mut self, config: Config) -> usize {
+        let secret = SecretKey::from_bytes(self.seed());
+        self.add_as(secret, config)
+    }
+
+    /// Adds a server with this key.
+    pub(crate) fn add_as(&mut self, secret: SecretKey, config: Config) -> usize {
         let index = self.peers.len();
         let addr = SocketAddr::from(([127, 0, (index >> 12) as u8, 1], 2_000 + (index & 0xfff) as u16));
-        let secret = SecretKey::from_bytes(self.seed());
         let place = (self.draw(64), self.draw(64));
         let behaviour = Behaviour::Honest;
-        self.peers.push(Peer { secret, addr, behaviour, dht: None, place, wake_at: None });
+        let id = secret.node_id();
+        let key = Key::of_peer(&id);
+        self.peers.push(Peer { secret, id, key, addr, behaviour, dht: None, place, wake_at: None });
         self.start(index, addr, config);
         index
     }
 
     pub(crate) fn add_sybil(&mut self) -> usize {
         let index = self.add();
-        self.peers[index].behaviour = Behaviour::Sybil;
-        self.accomplices.push(self.node(index));
+        self.turn(index, Behaviour::Sybil);
         index
+    }
+
+    /// Adds sybils whose keys were made until they shared `bits` bits with a key.
+    pub(crate) fn crowd(&mut self, key: &Key, bits: u32, count: usize) -> Vec<usize> {
+        let mut sybils = Vec::new();
+        while sybils.len() < count {
+            let secret = SecretKey::from_bytes(self.seed());
+            if Key::of_peer(&secret.node_id()).distance(key).leading_zeros() < bits {
+                continue;
+            }
+            let index = self.add_as(secret, self.config());
+            self.turn(index, Behaviour::Sybil);
+            sybils.push(index);
+            let entry = self.draw(index as u64) as usize;
+            let entry = self.contact(entry);
+            self.with(index, |dht, now| dht.bootstrap(now, vec![entry]));
+            self.run(Duration::from_millis(500));
+        }
+        sybils
+    }
+
+    /// From now on a peer is like this.
+    pub(crate) fn turn(&mut self, index: usize, behaviour: Behaviour) {
+        self.peers[index].behaviour = behaviour;
+        match behaviour {
+            Behaviour::Honest => self.accomplices.remove(&self.key(index)),
+            Behaviour::Sybil => self.accomplices.insert(self.key(index), self.node(index)),
+        };
     }
 
     /// Switches a peer on, as a new process with the same key.
@@ -127,7 +166,7 @@ impl Net {
         let seed = self.seed();
         let peer = &mut self.peers[index];
         peer.addr = addr;
-        peer.dht = Some(Dht::new(config, peer.secret.node_id(), self.now, seed).unwrap());
+        peer.dht = Some(Dht::new(config, peer.id, self.now, seed).unwrap());
         self.by_addr.insert(addr, index);
         self.flush(index);
     }
@@ -143,7 +182,11 @@ impl Net {
     }
 
     pub(crate) fn id(&self, index: usize) -> NodeId {
-        self.peers[index].secret.node_id()
+        self.peers[index].id
+    }
+
+    pub(crate) fn key(&self, index: usize) -> Key {
+        self.peers[index].key
     }
 
     pub(crate) fn node(&self, index: usize) -> Node {
@@ -183,7 +226,7 @@ impl Net {
     pub(crate) fn peer_record(&self, index: usize, seq: u64) -> Signed<PeerRecord> {
         let peer = &self.peers[index];
         let record = PeerRecord {
-            id: peer.secret.node_id(),
+            id: peer.id,
             addrs: vec![peer.addr],
             roles: 0,
             seq,
@@ -246,7 +289,12 @@ impl Net {
             self.deliver(delivery);
         } else {
             let (_, index) = *self.wakes.first().unwrap();
-            self.with(index, |dht, now| dht.handle_timeout(now));
+            if self.acting.is_some_and(|acting| acting != index) {
+                self.wakes.pop_first();
+                self.peers[index].wake_at = None;
+            } else {
+                self.with(index, |dht, now| dht.handle_timeout(now));
+            }
         }
         true
     }
@@ -286,10 +334,14 @@ impl Net {
     fn sybil_answer(&self, index: usize, bytes: &[u8]) -> Vec<u8> {
         let ask = Request::from_bytes(bytes).unwrap().ask;
         let closest = |target: &Key| {
-            let mut nodes = self.accomplices.clone();
-            nodes.retain(|node| node.id != self.id(index));
-            nodes.sort_by_key(|node| Key::of_peer(&node.id).distance(target));
+            // Keys with a long common prefix stand side by side: the closest are among the neighbours.
+            let after = self.accomplices.range(target..).take(3 * K);
+            let around = self.accomplices.range(..target).rev().take(3 * K).chain(after);
+            let mut nodes: Vec<(Key, Node)> = around.map(|(key, node)| (*key, *node)).collect();
+            nodes.retain(|(_, node)| node.id != self.id(index));
+            nodes.sort_by_key(|(key, _)| key.distance(target));
             nodes.truncate(K);
+            let mut nodes: Vec<Node> = nodes.into_iter().map(|(_, node)| node).collect();
             nodes.sort_by_key(|node| node.id);
             nodes
         };
@@ -306,7 +358,8 @@ impl Net {
         bytes
     }
 
-    fn flush(&mut self, index: usize) {
+    /// Carries out what a peer wants, and notes when it is to be woken.
+    pub(crate) fn flush(&mut self, index: usize) {
         self.flush_answering(index, None);
     }
 
@@ -346,6 +399,11 @@ impl Net {
 
     fn is_cut(&self, a: usize, b: usize) -> bool {
         self.island.as_ref().is_some_and(|island| island.contains(&a) != island.contains(&b))
+    }
+
+    /// From a question to its answer.
+    pub(crate) fn round_trip(&self, a: usize, b: usize) -> Duration {
+        2 * self.latency(a, b)
     }
 
     /// One way: 15 to 105 ms, about 50 in the mean.

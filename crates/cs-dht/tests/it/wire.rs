@@ -30,6 +30,10 @@ fn addrs(least: usize, most: usize) -> impl Strategy<Value = Vec<SocketAddr>> {
     proptest::collection::btree_set(addr(), least..=most).prop_map(|set| set.into_iter().collect())
 }
 
+fn peers() -> impl Strategy<Value = Vec<NodeId>> {
+    proptest::collection::btree_set(id(), 0..=8).prop_map(|set| set.into_iter().collect())
+}
+
 fn extensions() -> impl Strategy<Value = Extensions> {
     btree_map(0_u8..0xff, vec(any::<u8>(), 0..8), 0..3).prop_map(|all| {
         let mut extensions = Extensions::default();
@@ -89,6 +93,7 @@ fn request() -> impl Strategy<Value = Request> {
             Just(Ask::Ping),
             Just(Ask::Sample),
             Just(Ask::Leave),
+            peers().prop_map(|peers| Ask::Down { peers }),
             any::<u64>().prop_map(|known| Ask::Config { known }),
             any::<[u8; 32]>().prop_map(|target| Ask::FindNode { target: Key::from_bytes(target) }),
             (any::<[u8; 32]>(), kind).prop_map(|(key, kind)| Ask::Get { key: Key::from_bytes(key), kind }),
