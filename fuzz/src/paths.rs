@@ -44,10 +44,10 @@ pub fn punch(bytes: &[u8]) -> bool {
     let messages = split(bytes);
     let Some((first, arrivals)) = messages.split_first() else { return false };
     let Ok(remote) = Connect::from_bytes(first) else { return false };
-    let from = remote.candidates.first().map_or_else(|| ([192, 0, 2, 9], 9).into(), |candidate| candidate.addr);
+    let from =
+        remote.candidates.first().map_or_else(|| ([192, 0, 2, 9], 9).into(), |candidate| candidate.addr);
     let (local_nat, remote_nat) = (NatHint::Cone, remote.nat);
-    let config =
-        PunchConfig { key: key(), is_asker: true, local_nat, remote_nat, remote: remote.candidates };
+    let config = PunchConfig { key: key(), is_asker: true, local_nat, remote_nat, remote: remote.candidates };
     let mut machine = Punch::new(config, Duration::ZERO, [4; 32]);
     let mut is_proven = false;
     for (turn, bytes) in (1..).zip(arrivals) {

@@ -90,6 +90,8 @@ fn every_question_about_a_space_has_an_answer_in_words_and_as_an_object() {
     assert_eq!((&net["sessions"][0]["node"], &path["relay"]), (&id_a.as_str().into(), &Value::Null));
     assert!(path["in_use"] == true && path["rtt_us"].is_u64(), "{path}");
     assert!(a.json(&["doctor"])["findings"].as_array().is_some_and(|f| !f.is_empty()));
+    // What was attested and withdrawn has travelled.
+    in_sync(&b);
     for (args, part) in [
         (&["status"][..], "up to date"),
         (&["ls"], "hello.txt"),
