@@ -188,6 +188,8 @@ impl Placer {
     fn fill(&mut self, ring: &Ring) {
         let fresh = self.load.iter().all(|load| *load == 0);
         let target = &self.domains.target;
+        // What has to go goes to those that have to take: to others it would be one move more.
+        let mut short = (!fresh).then(|| Walk::new(ring.clone(), &self.least));
         let mut walk = Walk::new(ring.clone(), target);
         let of_zone =
             |zone: &u16| (*zone, Walk::new(ring.filtered(|node| self.domains.zone[node] == *zone), target));
@@ -211,6 +213,7 @@ impl Placer {
                     }
                 });
                 let direct = needy
+                    .or_else(|| short.as_mut()?.next(self, partition, position))
                     .or_else(|| walk.next(self, partition, position))
                     .or_else(|| self.any(partition, &self.domains.target));
                 // Before there is data, a chain of moves costs nothing; afterwards slack is cheaper.
