@@ -60,9 +60,12 @@ struct Known {
     /// The hubs that its record names.
     hubs: Vec<Contact>,
     dialling: bool,
-    lookup: bool,
     wait: Duration,
     next_at: Duration,
+    lookup: bool,
+    /// While it is dialled, the DHT is asked again then: what it told may be from before the peer moved.
+    look_at: Duration,
+    look_wait: Duration,
 }
 
 /// What a DHT lookup was for.
@@ -254,7 +257,7 @@ impl Discovery {
     pub(crate) fn connected(&mut self, host: &Host, peer: NodeId, addr: SocketAddr) {
         self.connected.insert(peer);
         let known = self.known.entry(peer).or_default();
-        (known.dialling, known.wait) = (false, Duration::ZERO);
+        (known.dialling, known.wait, known.look_wait) = (false, Duration::ZERO, Duration::ZERO);
         if self.dht.contacts().is_empty() {
             self.ask_first(host, vec![Contact { id: peer, addrs: vec![addr] }]);
         }
@@ -315,6 +318,8 @@ impl Discovery {
         if known.lookup || self.dht.contacts().is_empty() {
             return;
         }
+        known.look_wait = (known.look_wait * 2).clamp(FIRST_WAIT, LONGEST_WAIT);
+        known.look_at = host.now + known.look_wait;
         if let Ok(lookup) = self.dht.find_peer(host.now, peer) {
             known.lookup = true;
             self.lookups.insert(lookup, Purpose::Peer(peer));
@@ -323,8 +328,11 @@ impl Discovery {
 
     /// The next moment at which something is due.
     pub(crate) fn timeout(&self) -> Option<Duration> {
+        let has_dht = !self.dht.contacts().is_empty();
         let dials = self.sought().map(|peer| match self.known.get(&peer) {
-            Some(known) if known.dialling || known.lookup => Duration::MAX,
+            Some(known) if known.lookup => Duration::MAX,
+            Some(known) if known.dialling && has_dht => known.look_at,
+            Some(known) if known.dialling => Duration::MAX,
             Some(known) => known.next_at,
             None => Duration::ZERO,
         });
@@ -373,6 +381,10 @@ impl Discovery {
     }
 
     fn dial_wanted(&mut self, host: &mut Host) {
+        let may_have_moved = |known: &Known| known.dialling && !known.lookup && known.look_at <= host.now;
+        let moved: Vec<NodeId> =
+            self.sought().filter(|peer| self.known.get(peer).is_some_and(may_have_moved)).collect();
+        moved.into_iter().for_each(|peer| self.look_up(host, peer));
         let is_due = |known: &Known| !known.dialling && !known.lookup && known.next_at <= host.now;
         let due: Vec<NodeId> = self.sought().filter(|peer| self.known.get(peer).is_none_or(is_due)).collect();
         for peer in due {
