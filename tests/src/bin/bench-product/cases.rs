@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cs_tests::real::{Setup, fill, until_every};
+use cs_tests::real::{Setup, Usage, fill, until_every};
 use tempfile::TempDir;
 
 use crate::cosync::Cosync;
@@ -272,11 +272,12 @@ fn live_of(bench: &Bench, system: &dyn System, edits: u64) -> Result<Life, Failu
     let before = pair.usages().ok_or_else(ended)?;
     std::thread::sleep(idle);
     let after = pair.usages().ok_or_else(ended)?;
-    let spent = before.iter().zip(&after).map(|(before, after)| (after.cpu - before.cpu).as_secs_f64());
+    let spent =
+        |(before, after): (&Usage, &Usage)| after.threads.saturating_sub(before.threads).as_secs_f64();
     let life = Life {
         edits: taken,
         resident: after.iter().map(|u| u.resident as f64 / f64::from(1 << 20)).fold(0.0, f64::max),
-        cpu: spent.fold(0.0, f64::max) / idle.as_secs_f64() * 100.0,
+        cpu: before.iter().zip(&after).map(spent).fold(0.0, f64::max) / idle.as_secs_f64() * 100.0,
     };
     let (p50, resident, cpu) = (life.quantile(0.5), life.resident, life.cpu);
     eprintln!("  {}: edits p50 {p50:.3} s; idle {resident:.0} MiB, {cpu:.2} % of a core", system.name());

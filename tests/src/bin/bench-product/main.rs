@@ -53,6 +53,8 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Failure> {
+    // Built now if it has to be, and in nobody's time.
+    eprintln!("{}", cs_tests::real::cosync().display());
     let bench = Bench::new(args.is_quick, args.is_alone)?;
     let chosen = |name: &str| args.only.as_ref().is_none_or(|only| only == name);
     let cases: Vec<_> = CASES.iter().filter(|(name, _)| chosen(name)).collect();
