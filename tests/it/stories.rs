@@ -252,6 +252,30 @@ fn a_join_by_code_survives_the_loss_of_its_session_at_any_moment() {
     assert!(lost > 20 && (3..lost).contains(&joined), "{lost} sessions ended, {joined} after the welcome");
 }
 
+/// NODE-5. Who has just joined is asked for content too, by others that have; it must not keep them waiting.
+#[test]
+fn a_member_whose_folder_is_still_being_opened_says_that_it_has_nothing() {
+    // In some of them the first that is asked has it.
+    for seed in 30..36 {
+        let mut world = World::new(seed, 3, Weather::default());
+        world.run_for(3 * SECOND).unwrap();
+        (0..40).for_each(|number| put(&mut world, 0, &format!("f{number}"), &[number; 100]));
+        let share =
+            Request::Share { folder: "/d".into(), name: None, access: Access::Write, expires_s: 3_600 };
+        world.ask(0, share).unwrap().unwrap();
+        world.run_for(2 * SECOND).unwrap();
+        world.slow_opening(1, 60 * SECOND);
+        for node in [1, 2] {
+            let invited = invite(&mut world, 0, Access::Write);
+            world.command(node, join(invited.invitation)).unwrap();
+            world.run_for(SECOND / 2).unwrap();
+        }
+        let all = |world: &World| (0..40).all(|number| file(world, 2, &format!("f{number}")).is_some());
+        let end = world.now() + 8 * SECOND;
+        assert!(world.run_until(end, all).unwrap(), "seed {seed}: it waits for a member that has nothing");
+    }
+}
+
 /// NODE-7.
 #[test]
 fn a_wrong_guess_burns_a_code() {

@@ -130,6 +130,11 @@ impl World {
         self.machines[node].disk.set_capacity(full.then_some(0));
     }
 
+    /// Folders take so long to open from now on.
+    pub fn slow_opening(&mut self, node: usize, takes: Duration) {
+        self.machines[node].opening = takes;
+    }
+
     /// The machine gets another address with its next start; the old one leads nowhere.
     pub fn move_address(&mut self, node: usize) {
         let old = self.machines[node].addr;

@@ -76,7 +76,8 @@ impl World {
         match opened {
             Ok(folder) => {
                 let agent = Agent::new(folder, &mut |event| news.push(event));
-                let open = Open { agent, dir: dir.to_owned(), step_due: false, news_at: now };
+                let open =
+                    Open { agent, dir: dir.to_owned(), step_due: false, news_at: now + machine.opening };
                 let life = machine.life;
                 if let Some(process) = &mut machine.process {
                     process.folders.insert(space, open);

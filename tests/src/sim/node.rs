@@ -35,6 +35,8 @@ pub(crate) struct Machine {
     pub(crate) boot_planned: bool,
     /// The disk of the state directory takes nothing more.
     pub(crate) disk_is_full: bool,
+    /// How long a folder takes to open.
+    pub(crate) opening: Duration,
 }
 
 /// A running process.
@@ -71,6 +73,7 @@ impl Machine {
             asleep_since: None,
             boot_planned: false,
             disk_is_full: false,
+            opening: Duration::ZERO,
         }
     }
 

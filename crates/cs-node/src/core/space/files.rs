@@ -104,6 +104,11 @@ impl Files {
         self.troubles.contains_key(path) || self.edited.contains(path)
     }
 
+    /// Whether the folder carries out what it is told.
+    fn is_open(&self) -> bool {
+        matches!(self.state, FolderState::Scanning | FolderState::Ready)
+    }
+
     /// Whether the folder has not been looked through since it was opened.
     pub(crate) fn is_scanning(&self) -> bool {
         matches!(self.state, FolderState::Opening | FolderState::Scanning)
@@ -244,7 +249,7 @@ impl Space {
     }
 
     pub(crate) fn tell_folder(&self, host: &mut Host, command: FolderCommand) {
-        if matches!(self.files.state, FolderState::Scanning | FolderState::Ready) {
+        if self.files.is_open() {
             host.push(Output::Folder { space: self.id, command });
         }
     }
@@ -491,7 +496,7 @@ impl Space {
                 }
             };
             let Some(link) = self.links.get_mut(&from) else { return Ok(()) };
-            if !allowed || self.files.state == FolderState::None {
+            if !allowed || !self.files.is_open() {
                 self.refuse_chunk(host, from, id);
                 continue;
             }

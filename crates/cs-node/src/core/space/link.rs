@@ -18,6 +18,13 @@ pub(crate) struct Summary {
     pub(crate) scanning: bool,
 }
 
+impl Summary {
+    /// Whether there is content now that was not there before.
+    pub(crate) fn has_more_than(&self, before: &Self) -> bool {
+        self.pending < before.pending || (before.scanning && !self.scanning)
+    }
+}
+
 /// A peer with which this space is open.
 #[derive(Debug)]
 pub(crate) struct Link {

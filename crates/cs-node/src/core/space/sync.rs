@@ -117,7 +117,11 @@ impl Space {
     /// A peer said what it has.
     pub(crate) fn on_summary(&mut self, host: &mut Host, peer: NodeId, summary: Summary) {
         if let Some(link) = self.links.get_mut(&peer) {
-            link.theirs = Some(summary);
+            let before = link.theirs.replace(summary);
+            if before.is_some_and(|before| summary.has_more_than(&before)) {
+                self.files.fetch_again();
+                self.ask_for_chunks(host);
+            }
         }
         self.compare(host, peer);
     }
