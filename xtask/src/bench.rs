@@ -48,6 +48,11 @@ const BENCHES: &[Bench] = &[
         about: "cipher and handshakes beside ring, RustCrypto and snow",
     },
     Bench {
+        name: "gossip",
+        home: Home::Peers,
+        about: "membership and broadcast in a virtual network of up to 10,000 nodes beside iroh-gossip",
+    },
+    Bench {
         name: "reconcile",
         home: Home::Peers,
         about: "set reconciliation beside negentropy, a rateless IBLT, Bloom filters alone and all ids",
