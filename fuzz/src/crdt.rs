@@ -79,7 +79,7 @@ pub fn schema(bytes: &[u8]) -> bool {
     assert_eq!(again.as_ref(), Ok(&schema), "an own schema is read again");
     let (said, _) = said();
     let mut document = Document::new([6; 32]);
-    said.iter().for_each(|change| drop(document.apply(change)));
+    said.iter().for_each(|change| _ = document.apply(change));
     document.set_schema(Some(schema));
     let shown = document.to_json();
     document.quarantine();
@@ -87,7 +87,7 @@ pub fn schema(bytes: &[u8]) -> bool {
     assert_eq!(document.merge_json(9_000, &shown), Ok(None), "what is shown is there already");
     let mut other = Document::new([7; 32]);
     other.set_schema(document.schema().cloned());
-    said.iter().for_each(|change| drop(other.apply(change)));
+    said.iter().for_each(|change| _ = other.apply(change));
     assert_eq!(other.to_json(), document.to_json(), "what is shown follows from document and schema");
     true
 }
@@ -253,7 +253,7 @@ pub fn history_seeds() -> Vec<Vec<u8>> {
     let (said, whole) = said();
     let mut keeping = Document::new([3; 32]);
     keeping.keep_history();
-    said.iter().for_each(|change| drop(keeping.apply(change).expect("it is well formed")));
+    said.iter().for_each(|change| _ = keeping.apply(change).expect("it is well formed"));
     vec![keeping.save_with_history(), whole.save_with_history()]
 }
 

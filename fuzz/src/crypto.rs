@@ -68,6 +68,20 @@ pub fn noise_seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
+/// The name of a Noise protocol.
+pub fn protocol(bytes: &[u8]) -> bool {
+    let Some(protocol) = str::from_utf8(bytes).ok().and_then(|name| name.parse::<Protocol>().ok()) else {
+        return false;
+    };
+    assert_eq!(protocol.name().as_bytes(), bytes, "two names for one protocol");
+    true
+}
+
+/// Names with and without pre-shared keys.
+pub fn protocol_seeds() -> Vec<Vec<u8>> {
+    PATTERNS.map(|pattern| Protocol::new(pattern, Hash::Blake2s).name().into_bytes()).to_vec()
+}
+
 /// A message sealed to a key.
 pub fn hpke(bytes: &[u8]) -> bool {
     cs_crypto::hpke::open(&BOB, b"info", b"aad", bytes).is_ok()

@@ -1,6 +1,8 @@
 //! Decoders of cs-identity: paths, areas, statements, and the graph that statements enter.
 
-use cs_identity::control::{Action, Chain, ControlGraph, Draft, Inserted, Presentation, Statement};
+use cs_identity::control::{
+    Action, Chain, ControlGraph, Draft, Inserted, Policy as SpacePolicy, Presentation, Statement,
+};
 use cs_identity::person::{
     Certificate, Commitment, Consent, PersonAction, PersonDraft, PersonLog, PersonStatement,
 };
@@ -21,6 +23,28 @@ pub fn path(bytes: &[u8]) -> bool {
 /// An area.
 pub fn area(bytes: &[u8]) -> bool {
     one_encoding(bytes, |bytes| whole(bytes, Area::decode), |area| bytes_of(|out| area.encode(out)))
+}
+
+/// The body of a policy.
+pub fn policy(bytes: &[u8]) -> bool {
+    one_encoding(
+        bytes,
+        |bytes| whole(bytes, SpacePolicy::decode),
+        |policy| bytes_of(|out| policy.encode(out)),
+    )
+}
+
+/// The text of an ID: of a node, a space, an operation.
+pub fn text(bytes: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(bytes) else { return false };
+    let (node, space, op) = (text.parse::<NodeId>(), text.parse::<SpaceId>(), text.parse::<OpId>());
+    let texts = [
+        node.map(|id| id.to_string()).ok(),
+        space.map(|id| id.to_string()).ok(),
+        op.map(|id| id.to_string()).ok(),
+    ];
+    assert!(texts.iter().flatten().all(|again| again == text), "two texts for one ID");
+    texts.iter().any(Option::is_some)
 }
 
 /// A signed statement. The signature is not checked: the fuzzer cannot make one.
@@ -237,6 +261,17 @@ pub fn area_seeds() -> Vec<Vec<u8>> {
     areas.map(|one| bytes_of(|out| area(one).encode(out))).to_vec()
 }
 
+/// Nothing set, all that this version knows, and a field of a later one.
+pub fn policy_seeds() -> Vec<Vec<u8>> {
+    let all = vec![1, 5, 0, 1, 1, 1, 2, 4, 2, 2, 1, 7, 3, 1, 30, 4, 1, 0];
+    vec![vec![1, 0], all, vec![1, 1, 200, 3, 1, 2, 3]]
+}
+
+/// A node, and what is a space but no node.
+pub fn text_seeds() -> Vec<Vec<u8>> {
+    vec![node(1).to_string().into_bytes(), SpaceId::from_bytes([0; 32]).to_string().into_bytes()]
+}
+
 /// One statement of each kind.
 pub fn statement_seeds() -> Vec<Vec<u8>> {
     history().iter().map(|statement| statement.bytes().to_vec()).collect()
@@ -280,6 +315,7 @@ fn history() -> Vec<Signed<Statement>> {
             Action::Policy { prefix: place(1), body: b"merge".to_vec() },
             Action::Epoch { number: 1, root_commitment: [4; 32], boxes: vec![(node(2), vec![5; 64])] },
             Action::Endorse { operation: granted },
+            Action::Guardians { threshold: 1, guardians: vec![node(1)] },
             Action::Cut { grant: granted, frontier: Vec::new(), cascade: true },
         ]
     };
@@ -291,8 +327,7 @@ fn history() -> Vec<Signed<Statement>> {
         statement.id()
     };
     let granted = say(&mut graph, grant);
-    for action in actions(granted) {
-        say(&mut graph, action);
-    }
+    let said: Vec<OpId> = actions(granted).into_iter().map(|action| say(&mut graph, action)).collect();
+    say(&mut graph, Action::Recover { guardians: said[3], holder: node(3), cosigned: Vec::new() });
     history
 }
