@@ -392,3 +392,21 @@ fn files_whose_only_source_is_gone_hold_up_no_others() {
     world.run_for(2 * SECOND).unwrap();
     world.converge(LIMIT).unwrap();
 }
+
+/// NODE-6, NODE-7. Asking again is for an answer that was lost, not for a right that was taken away.
+#[test]
+fn a_revoked_device_is_not_admitted_by_what_it_redeemed_before() {
+    let mut world = World::new(17, 2, Weather::default());
+    world.run_for(3 * SECOND).unwrap();
+    put(&mut world, 0, "a", b"hello");
+    let share = Request::Share { folder: "/d".into(), name: None, access: Access::Write, expires_s: 3_600 };
+    let Reply::Invited(invited) = world.ask(0, share).unwrap().unwrap() else { panic!("no invitation") };
+    world.ask(1, join(invited.invitation.clone())).unwrap().unwrap();
+    world.converge(LIMIT).unwrap();
+    let node = world.id(1).to_string();
+    world.ask(0, Request::Revoke { space: None, node }).unwrap().unwrap();
+    world.run_for(5 * SECOND).unwrap();
+    let elsewhere = Request::Join { ticket: invited.invitation, folder: Some("/e".into()), limit_s: None };
+    let refused = world.ask(1, elsewhere).unwrap();
+    assert_eq!(refused.unwrap_err().code, ProblemCode::BadInvitation);
+}

@@ -70,6 +70,10 @@ impl Invitation {
         }
     }
 
+    pub(crate) fn is_used(&self) -> bool {
+        self.used_by.is_some()
+    }
+
     fn is_open(&self, unix_ms: u64) -> bool {
         self.used_by.is_none() && unix_ms < self.expires_unix_ms
     }

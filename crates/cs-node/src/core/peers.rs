@@ -256,6 +256,10 @@ impl<D: Disk> NodeCore<D> {
     fn welcome(&mut self, peer: NodeId, invitation: Invitation, proof: Vec<u8>) {
         let id = invitation.space();
         let Some(space) = self.spaces.get_mut(&id) else { return self.refuse(peer, Refusal::Unknown) };
+        // Whoever used it and has no rights any more was revoked since.
+        if invitation.is_used() && space.rights_of(&self.host, &peer).is_empty() {
+            return self.refuse(peer, Refusal::Used);
+        }
         if space.admit(&mut self.host, &mut self.store, peer, invitation.access()).is_err() {
             return self.refuse(peer, Refusal::Unknown);
         }
