@@ -4,6 +4,7 @@ mod bad;
 #[path = "../../crates/cs-transport/tests/it/caller.rs"]
 mod caller;
 mod chaos;
+mod dht;
 mod disk;
 mod lab;
 mod lan;

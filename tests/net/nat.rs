@@ -225,7 +225,7 @@ fn a_device_behind_a_router_joins_a_public_one() {
 /// What a node says of its own network.
 fn net(node: &Node) -> Option<Net> {
     match node.ask(&Request::Net) {
-        Ok(Reply::Net(net)) => Some(net),
+        Ok(Reply::Net(net)) => Some(*net),
         _ => None,
     }
 }

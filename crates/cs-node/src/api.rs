@@ -3,10 +3,12 @@
 //! The command line is a client of this and of nothing else, so whatever it can do, a program can do over the socket.
 //! Every reply carries [`API_VERSION`]; within one version fields are only added.
 
+mod dht;
 mod net;
 
 use serde::{Deserialize, Serialize};
 
+pub use dht::{DhtAsk, DhtFound, DhtLookup, DhtRecord, DhtStep, DhtView};
 pub use net::{Net, NetHub, NetPath, NetRelay, NetSession, PortMapping};
 
 /// Version of the request and reply objects. Raised when a field changes its meaning or goes away.
@@ -180,6 +182,8 @@ pub enum Request {
     },
     /// This node's own network: its NAT, mapped ports, relays, and the paths of its sessions.
     Net,
+    /// Asks the DHT itself.
+    Dht(DhtAsk),
     /// Ends the node, cleanly.
     Stop,
 }
@@ -281,7 +285,9 @@ pub enum Reply {
         findings: Vec<Finding>,
     },
     /// To `net`.
-    Net(Net),
+    Net(Box<Net>),
+    /// To `dht`.
+    Dht(DhtFound),
     /// To everything that only had to be done; says what was done.
     Done {
         /// One sentence.
@@ -316,13 +322,13 @@ pub enum ProblemCode {
     Failed,
     /// The request itself is wrong. Exit code 2.
     Usage,
-    /// No such space, path, version, peer or conflict. Exit code 3.
+    /// No such space, path, version, peer, conflict or record. Exit code 3.
     NotFound,
     /// No node is running for this state directory, or one already is. Exit code 4.
     NotRunning,
     /// The code or invitation is wrong, used, expired or damaged. Exit code 5.
     BadInvitation,
-    /// The other device could not be reached. Exit code 6.
+    /// The other device, or any node of the DHT, could not be reached. Exit code 6.
     Unreachable,
     /// This device's rights do not allow it. Exit code 7.
     Forbidden,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::api::DhtView;
+
 /// What a node knows of its own network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Net {
@@ -26,6 +28,9 @@ pub struct Net {
     pub hubs: Vec<NetHub>,
     /// The paths of each session.
     pub sessions: Vec<NetSession>,
+    /// Its part of the DHT, and the last lookups.
+    #[serde(default)]
+    pub dht: DhtView,
 }
 
 /// A port that a router was asked to map.

@@ -32,7 +32,7 @@ Exit codes:
    0  done
    1  failed, for a reason that no other code names
    2  usage: the command line, the configuration file or a value is wrong
-   3  not found: no such space, path, version, member or conflict
+   3  not found: no such space, path, version, member, conflict or record
    4  no node is running for the state directory, or (for `up`) one already is
    5  the code or invitation is wrong, used, expired or damaged
    6  the other device could not be reached
@@ -175,6 +175,11 @@ pub(crate) enum Command {
     },
     /// Show this device's network: its NAT, mapped port, relays and hubs, and the paths to each peer
     Net,
+    /// Ask the DHT itself: for those who look for a fault
+    Dht {
+        #[command(subcommand)]
+        command: DhtCommand,
+    },
     /// Print the ID of this device
     Id,
     /// Show and change the configuration file
@@ -188,6 +193,30 @@ pub(crate) enum Command {
     Completions {
         /// The shell
         shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DhtCommand {
+    /// Find where a device is, by its own signed record
+    Find {
+        /// ID of the device, in full
+        node: String,
+    },
+    /// Find who holds something
+    Providers {
+        /// Its key: 64 hexadecimal digits
+        key: String,
+    },
+    /// Get the value that hashes to a key
+    Get {
+        /// The key: 64 hexadecimal digits
+        key: String,
+    },
+    /// Publish a value under its hash, for as long as this node runs
+    Put {
+        /// At most 768 bytes
+        value: String,
     },
 }
 

@@ -2,6 +2,7 @@
 
 use cs_node::api::{Net, NetPath, NetRelay, PortMapping};
 
+use crate::cli::dht;
 use crate::cli::words::{safe, short, table};
 
 /// The whole text, with its line breaks.
@@ -24,6 +25,7 @@ pub(crate) fn text(net: &Net) -> String {
         });
         text.push_str(&format!("hubs       {}\n", hubs.collect::<Vec<_>>().join(", ")));
     }
+    text.push_str(&dht::view(&net.dht));
     if !net.relays.is_empty() {
         let mut rows = vec![["RELAY", "BY", "STATE", ">RTT", "ADDRESS THERE"].map(str::to_owned).to_vec()];
         rows.extend(net.relays.iter().map(relay));

@@ -4,8 +4,8 @@ use cs_node::api::{
     Conflict, Device, Entry, Finding, Invited, Level, LogEntry, Member, Reply, Space, SpaceState, Status,
 };
 
-use crate::cli::net;
 use crate::cli::words::{count, safe, short, size, table, when};
+use crate::cli::{dht, net};
 
 /// What is good for a day is so for a day less the time it took to print it.
 const ROUNDING_MS: u64 = 30_000;
@@ -26,6 +26,7 @@ pub(crate) fn reply(reply: &Reply, now_ms: u64) -> String {
         Reply::Recovery { message, recovery } => recovered(message, recovery.as_deref()),
         Reply::Findings { findings } => self::findings(findings),
         Reply::Net(net) => net::text(net),
+        Reply::Dht(found) => dht::found(found, now_ms),
         Reply::Done { message } => format!("{}\n", safe(message)),
     }
 }

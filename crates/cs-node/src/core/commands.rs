@@ -37,6 +37,7 @@ impl<D: Disk> NodeCore<D> {
                 self.share(id, folder, name, access, expires_s)
             }
             Request::Join { ticket, folder, limit_s } => self.join(id, &ticket, folder, limit_s),
+            Request::Dht(ask) => self.ask_dht(id, &ask),
             other => Some(self.answer(other)),
         };
         if let Some(result) = answer {
@@ -81,9 +82,11 @@ impl<D: Disk> NodeCore<D> {
             Request::Pause { space } => self.pause(space.as_deref(), true),
             Request::Resume { space } => self.pause(space.as_deref(), false),
             Request::Doctor { subject } => self.doctor(subject.as_deref()),
-            Request::Net => Ok(Reply::Net(self.net())),
+            Request::Net => Ok(Reply::Net(Box::new(self.net()))),
             Request::Stop => Ok(self.stop()),
-            Request::Share { .. } | Request::Join { .. } => unreachable!("`command` takes these two"),
+            Request::Share { .. } | Request::Join { .. } | Request::Dht(_) => {
+                unreachable!("`command` takes these")
+            }
         }
     }
 
@@ -418,7 +421,7 @@ impl<D: Disk> NodeCore<D> {
             findings.push(self.network_finding());
         }
         if asked("dht") {
-            findings.push(self.discovery.finding());
+            findings.extend(self.discovery.findings());
         }
         if findings.is_empty() {
             return Err(not_found(

@@ -9,9 +9,9 @@ use cs_dht::{Contact, Dht, LookupId, Mode, NetworkConfig, PeerRecord, ProviderRe
 use cs_identity::{NodeId, Signed};
 use cs_store::Disk;
 
-use crate::api::{Finding, Level};
 use crate::core;
 use crate::core::archive::Archive;
+use crate::core::dht::Asked;
 use crate::core::host::Host;
 use crate::core::hubs::{self, Hubs};
 use crate::core::network::Network;
@@ -86,6 +86,8 @@ pub(crate) enum Found {
 
 pub(crate) struct Discovery {
     pub(crate) dht: Dht,
+    /// What people ask of it.
+    pub(crate) asked: Asked,
     known: BTreeMap<NodeId, Known>,
     connected: BTreeSet<NodeId>,
     wanted: BTreeSet<NodeId>,
@@ -93,7 +95,7 @@ pub(crate) struct Discovery {
     circles: Vec<BTreeSet<NodeId>>,
     pub(crate) hubs: Hubs,
     serves: bool,
-    bootstrap: Vec<Contact>,
+    pub(crate) bootstrap: Vec<Contact>,
     lookups: BTreeMap<LookupId, Purpose>,
     /// The address outside that a router maps to this node.
     mapped: Option<SocketAddr>,
@@ -113,6 +115,7 @@ impl Discovery {
         let mut config = cs_dht::Config::new(host.unix_ms());
         config.mode = if hubs.hidden { Mode::Client } else { Mode::Server };
         let authorities = bootstrap.iter().map(|c| c.id).chain(is_bootstrap.then_some(host.me));
+        config.is_traced = true;
         config.authorities = authorities.take(cs_dht::MAX_AUTHORITIES).collect();
         let seed = host.random();
         let mut dht = Dht::new(config, host.me, host.now, seed).expect("the default configuration is valid");
@@ -127,6 +130,7 @@ impl Discovery {
         let discovery = Self {
             known: known.collect(),
             dht,
+            asked: Asked::default(),
             connected: BTreeSet::new(),
             wanted: BTreeSet::new(),
             circles: Vec::new(),
@@ -466,7 +470,10 @@ impl Discovery {
                     host.push(Output::Rpc { rpc: rpc.0, to, addr, bytes });
                 }
                 cs_dht::Output::Reply { token, bytes } => host.push(Output::RpcReply { token, bytes }),
-                cs_dht::Output::Event(event) => self.on_event(host, store, event, &mut found),
+                cs_dht::Output::Event(event) => {
+                    self.asked.on_event(host, &event);
+                    self.on_event(host, store, event, &mut found);
+                }
             }
         }
         found
@@ -520,18 +527,6 @@ impl Discovery {
     pub(crate) fn leave<D: Disk>(&mut self, host: &Host, store: &mut Archive<D>) {
         self.dht.leave(host.now);
         self.save(store);
-    }
-
-    /// For `doctor`.
-    pub(crate) fn finding(&self) -> Finding {
-        let contacts = self.dht.contacts().len();
-        let (level, finding, advice) = if contacts > 0 {
-            (Level::Fine, format!("{contacts} nodes are in the routing table: peers are found by ID."), None)
-        } else {
-            let advice = "Give a `--bootstrap ID@HOST:PORT`; on one local network none is needed.";
-            (Level::Waiting, "No node of the DHT is known.".to_owned(), Some(advice.to_owned()))
-        };
-        Finding { level, subject: "dht".to_owned(), finding, advice }
     }
 
     /// Writes down the table's good peers, so that the next start needs no bootstrap node.

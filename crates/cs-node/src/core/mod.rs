@@ -9,6 +9,7 @@
 mod archive;
 mod commands;
 mod devices;
+mod dht;
 mod discovery;
 mod fetch;
 mod host;

@@ -90,6 +90,7 @@ impl<D: Disk> NodeCore<D> {
                 .collect(),
             hubs: hubs.collect(),
             sessions: sessions.collect(),
+            dht: self.dht_view(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use crate::harness::{Done, Lab, bare, object};
 
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 27] = [
     "share",
     "join",
     "up",
@@ -26,6 +26,7 @@ const COMMANDS: [&str; 26] = [
     "resume",
     "doctor",
     "net",
+    "dht",
     "id",
     "config",
     "demo",

@@ -2,6 +2,7 @@
 
 mod background;
 mod demo;
+mod dht;
 mod harness;
 mod help;
 mod mistakes;

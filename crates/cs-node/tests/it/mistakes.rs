@@ -34,6 +34,7 @@ fn every_command_that_needs_a_node_says_that_none_runs() {
         &["resume"],
         &["doctor"],
         &["net"],
+        &["dht", "get", "x"],
         &["down"],
     ] {
         let problem = node.problem(args);
