@@ -5,7 +5,7 @@ use std::time::Duration;
 use cs_gossip::reconcile::{
     Config as ReconcileConfig, Id, Index, Mode, Output as Step, Session, wire as reconcile_wire,
 };
-use cs_gossip::wire::{Ask, Broadcast, Message, MessageId};
+use cs_gossip::wire::{Ask, Broadcast, Message, MessageId, Way};
 use cs_gossip::{Config, Gossip, Input, Lane};
 
 use crate::identity::node;
@@ -105,7 +105,8 @@ pub fn message_seeds() -> Vec<Vec<u8>> {
         nonce: 5,
         lane: Lane::Normal,
         hops: 1,
-        pulled: false,
+        way: Way::Pushed,
+        lifetime_ms: 0,
         payload: b"payload".to_vec(),
     };
     let id = MessageId::from_bytes([6; 16]);
@@ -124,6 +125,9 @@ pub fn message_seeds() -> Vec<Vec<u8>> {
         Message::Announce { pull: true, ids: vec![(id, 2)] },
         Message::Graft { tree: true, id: Some(id) },
         Message::Prune,
+        Message::Slow,
+        Message::Pull { id, offset: 16 },
+        Message::Chunk { id, total: 20, offset: 16, bytes: vec![1; 4] },
     ];
     messages.iter().map(|message| bytes_of(|out| message.encode(out))).collect()
 }

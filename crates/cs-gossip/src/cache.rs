@@ -25,13 +25,17 @@ struct Entry {
     /// Waits for a verdict.
     held: bool,
     served: u8,
+    /// Copies that came besides the first.
+    copies: u8,
+    /// When it is no longer served.
+    expires_at: Duration,
 }
 
 impl Cache {
     /// Keeps a broadcast, at the expense of the oldest.
     pub(crate) fn insert(
         &mut self,
-        now: Duration,
+        (now, expires_at): (Duration, Duration),
         limit: usize,
         id: MessageId,
         broadcast: Broadcast,
@@ -40,7 +44,7 @@ impl Cache {
     ) {
         self.bytes += broadcast.payload.len();
         self.order.push_back((now, id));
-        self.entries.insert(id, Entry { broadcast, from, held, served: 0 });
+        self.entries.insert(id, Entry { broadcast, from, held, served: 0, copies: 0, expires_at });
         while self.bytes > limit && self.order.len() > 1 {
             self.drop_oldest();
         }
@@ -54,14 +58,26 @@ impl Cache {
         self.order.front().map(|(at, _)| *at)
     }
 
-    /// The broadcast, to answer a request for it.
-    pub(crate) fn serve(&mut self, id: &MessageId) -> Option<&Broadcast> {
-        let entry = self.entries.get_mut(id).filter(|entry| !entry.held)?;
+    /// The broadcast and when it expires, to answer a request for it; its later parts do not count.
+    pub(crate) fn serve(
+        &mut self,
+        id: &MessageId,
+        now: Duration,
+        counts: bool,
+    ) -> Option<(&Broadcast, Duration)> {
+        let entry = self.entries.get_mut(id).filter(|entry| !entry.held && entry.expires_at > now)?;
         if entry.served >= SERVED_MAX {
             return None;
         }
-        entry.served += 1;
-        Some(&entry.broadcast)
+        entry.served += u8::from(counts);
+        Some((&entry.broadcast, entry.expires_at))
+    }
+
+    /// Counts a copy that came again: how many did.
+    pub(crate) fn copied(&mut self, id: &MessageId) -> Option<u8> {
+        let entry = self.entries.get_mut(id)?;
+        entry.copies = entry.copies.saturating_add(1);
+        Some(entry.copies)
     }
 
     /// Ends the wait for a verdict: what was held, and from whom it came.

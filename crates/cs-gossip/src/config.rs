@@ -8,8 +8,8 @@ use crate::wire::MAX_PAYLOAD;
 /// here because they follow measured round-trip times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// New neighbours are sought below this many. 4: a random graph of degree 4 stays connected when a
-    /// third of it dies, and five nodes form a full mesh. 1 to `active_max`.
+    /// New neighbours are sought below this many. 6: a random graph of that degree stays nearly whole when half
+    /// of it dies, and seven nodes form a full mesh. 1 to `active_max`.
     pub active_min: usize,
     /// No more neighbours than this. Room above `active_min` lets newcomers in without pushing anyone out.
     /// Up to 64.
@@ -31,8 +31,9 @@ pub struct Config {
     /// Payloads above this are announced and pulled instead of pushed, as bulk ones always are. Default
     /// 8 KiB: below it an announcement's round trip costs more than a duplicate.
     pub push_bytes: usize,
-    /// A link with more bytes queued than this gets announcements instead of payloads; when all links
-    /// are that slow, publishing is refused. Default 256 KiB.
+    /// Bytes that wait here for a link whose transport is full. Normal payloads have half of it, bulk ones a quarter; a
+    /// link without room gets announcements instead, and when all are that slow, publishing is refused. Default
+    /// 256 KiB.
     pub backlog_bytes: usize,
     /// Deliveries wait for [`Gossip::validate`](crate::Gossip::validate) before they are passed on.
     /// Default: off.
@@ -42,8 +43,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            active_min: 4,
-            active_max: 6,
+            active_min: 6,
+            active_max: 9,
             passive_max: 30,
             shuffle_interval: Duration::from_secs(30),
             probe_interval: Duration::from_secs(5),
@@ -101,7 +102,7 @@ mod tests {
     #[test]
     fn the_defaults_are_in_range_and_nonsense_is_not() {
         assert_eq!(Config::default().check(), Ok(()));
-        let views = Config { active_min: 7, ..Config::default() };
+        let views = Config { active_min: 10, ..Config::default() };
         assert_eq!(views.check(), Err(ConfigError::Views));
         let interval = Config { probe_interval: Duration::ZERO, ..Config::default() };
         assert_eq!(interval.check(), Err(ConfigError::Interval));

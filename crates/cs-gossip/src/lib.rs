@@ -5,14 +5,18 @@
 mod cache;
 mod codec;
 mod config;
+mod egress;
 mod fault;
 mod link;
 mod machine;
 mod membership;
+mod pull;
 pub mod reconcile;
 mod rtt;
 mod seen;
 mod shared;
+mod standing;
+mod survey;
 mod timers;
 mod tree;
 pub mod wire;

@@ -8,7 +8,8 @@ use cs_identity::NodeId;
 use crate::fault::PeerFault;
 use crate::membership::Membership;
 use crate::rtt::Delay;
-use crate::shared::Core;
+use crate::shared::{Core, Misdeed};
+use crate::standing::Standing;
 use crate::timers::Timer;
 use crate::wire::{Lane, Message};
 
@@ -18,6 +19,8 @@ const LEAST_LIMIT: Duration = Duration::from_millis(200);
 const MOST_LIMIT: Duration = Duration::from_secs(5);
 /// Others that are asked about a silent neighbour.
 const HELPERS: usize = 2;
+/// A link that was silent for so long is probed when something is pushed to it.
+const SUSPICIOUS: Duration = Duration::from_secs(1);
 /// Peers that one link may wait for on others' behalf.
 const MAX_ASKERS: usize = 8;
 
@@ -29,8 +32,7 @@ pub(crate) struct Link {
     pub(crate) probe: Option<bool>,
     /// The latest probe, until its own answer measures the round trip.
     sent: Option<(u32, Duration)>,
-    /// Bytes that the node has queued for it.
-    pub(crate) backlog: usize,
+    pub(crate) standing: Standing,
     heard_at: Duration,
     /// Who wants to know whether this peer answers.
     askers: Vec<NodeId>,
@@ -45,7 +47,7 @@ impl Link {
             rtt: Delay::default(),
             probe: None,
             sent: None,
-            backlog: 0,
+            standing: Standing::default(),
             heard_at: now,
             askers: Vec::new(),
             request_at: None,
@@ -130,6 +132,36 @@ impl Membership {
         let token = core.random() as u32;
         core.send(target, Lane::Control, &Message::Ping { token });
         Ok(())
+    }
+
+    /// Something was pushed to a neighbour. If it has been silent, its death should not cost the next payload too.
+    pub(crate) fn suspect(&self, core: &mut Core, peer: NodeId) {
+        let is_silent = |link: &&Link| link.active && core.now.saturating_sub(link.heard_at) >= SUSPICIOUS;
+        if self.links.get(&peer).filter(is_silent).is_some_and(|link| link.probe.is_none()) {
+            core.suspects.push(peer);
+        }
+    }
+
+    pub(crate) fn probe_now(&mut self, core: &mut Core, peer: NodeId) {
+        if let Some(link) = self.links.get_mut(&peer).filter(|link| link.active && link.probe.is_none()) {
+            link.ping(core, peer);
+        }
+    }
+
+    /// GOS-16: counts a message that carries no payload.
+    pub(crate) fn count_message(&mut self, core: &mut Core, from: NodeId) {
+        let broadcasts = core.counters.delivered + core.counters.published;
+        if self.links.get_mut(&from).is_some_and(|link| link.standing.message(core.now, broadcasts)) {
+            self.shun(core, from);
+        }
+    }
+
+    /// GOS-16: holds a misdeed against a peer.
+    pub(crate) fn note(&mut self, core: &mut Core, peer: NodeId, misdeed: Misdeed) {
+        let broadcasts = core.counters.delivered + core.counters.published;
+        if self.links.get_mut(&peer).is_some_and(|link| link.standing.note(core.now, misdeed, broadcasts)) {
+            self.shun(core, peer);
+        }
     }
 
     /// A neighbour was quiet for a while: is it there?

@@ -7,7 +7,7 @@ use cs_identity::NodeId;
 use crate::config::{Config, ConfigError};
 use crate::fault::{PeerFault, Refused};
 use crate::membership::Membership;
-use crate::shared::Core;
+use crate::shared::{Core, Misdeed};
 use crate::timers::Timer;
 use crate::tree::Tree;
 use crate::wire::{Lane, Message, MessageId};
@@ -32,13 +32,20 @@ pub enum Input<'a> {
         /// One whole message.
         bytes: &'a [u8],
     },
-    /// How many bytes the transport holds for a peer: slow ones get announcements instead of payloads.
-    /// Optional; a peer of which nothing is said is fast.
+    /// How many bytes the transport holds for a peer. From the first word on, what the transport has no room for
+    /// waits here in its lane, so that what is urgent overtakes; tell it again when they have left (GOS-15). Optional:
+    /// a peer of which nothing is said takes everything at once.
     Backlog {
         /// Who.
         peer: NodeId,
         /// Queued and not yet sent.
         bytes: usize,
+    },
+    /// The node found a fault in what a peer sent: a [`PeerFault`] of this machine, or a payload that is not what it should
+    /// be. Four in short succession end the neighbourhood (GOS-16).
+    Blame {
+        /// Who.
+        peer: NodeId,
     },
 }
 
@@ -97,6 +104,11 @@ pub enum Event {
         /// Who.
         peer: NodeId,
     },
+    /// A peer misbehaved for so long that it will be no neighbour for ten minutes (GOS-16).
+    Shunned {
+        /// Who.
+        peer: NodeId,
+    },
 }
 
 /// The application's word on a delivery, if [`Config::validate`] is set.
@@ -132,8 +144,12 @@ pub struct Counters {
     pub prunes: u64,
     /// Announced broadcasts that nobody would send; reconciliation finds them.
     pub lost: u64,
-    /// Announcements above the quota.
+    /// Announcements above the quota, and parts of transfers without room.
     pub ignored: u64,
+    /// Neighbours whose queue was full, so that they got announcements instead of payloads.
+    pub demoted: u64,
+    /// Peers shunned for what they did.
+    pub shunned: u64,
 }
 
 /// Membership and broadcast of one topic.
@@ -175,8 +191,35 @@ impl Gossip {
     /// # Errors
     /// [`Refused::TooLarge`], [`Refused::Left`] or [`Refused::Congested`]; nothing was sent then.
     pub fn publish(&mut self, now: Duration, lane: Lane, payload: Vec<u8>) -> Result<MessageId, Refused> {
+        self.broadcast(now, lane, payload, None)
+    }
+
+    /// [`publish`](Self::publish) of what is worth nothing after `lifetime`, in milliseconds, counted anew from each
+    /// hop's arrival: nobody passes it on or serves it then. Longer than [`Config::cache_limit`] is that.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn publish_for(
+        &mut self,
+        now: Duration,
+        lane: Lane,
+        payload: Vec<u8>,
+        lifetime: Duration,
+    ) -> Result<MessageId, Refused> {
+        self.broadcast(now, lane, payload, Some(lifetime))
+    }
+
+    fn broadcast(
+        &mut self,
+        now: Duration,
+        lane: Lane,
+        payload: Vec<u8>,
+        lifetime: Option<Duration>,
+    ) -> Result<MessageId, Refused> {
         self.advance(now);
-        self.tree.publish(&mut self.core, &self.members, lane, payload)
+        let published = self.tree.publish(&mut self.core, &self.members, lane, payload, lifetime);
+        self.settle();
+        published
     }
 
     /// Passes a delivery on or holds it back. Only with [`Config::validate`].
@@ -185,7 +228,9 @@ impl Gossip {
     /// [`Refused::Unknown`] if no such delivery waits, or not any more.
     pub fn validate(&mut self, now: Duration, id: MessageId, verdict: Verdict) -> Result<(), Refused> {
         self.advance(now);
-        self.tree.validate(&mut self.core, &self.members, id, verdict)
+        let done = self.tree.validate(&mut self.core, &self.members, id, verdict);
+        self.settle();
+        done
     }
 
     /// Takes leave of all neighbours, and tells them whom to turn to instead.
@@ -209,14 +254,17 @@ impl Gossip {
                 if !self.members.links.contains_key(&from) {
                     return Err(PeerFault::NotConnected);
                 }
-                self.message(from, message)?;
-                self.members.heard(&mut self.core, from);
-            }
-            Input::Backlog { peer, bytes } => {
-                if let Some(link) = self.members.links.get_mut(&peer) {
-                    link.backlog = bytes;
+                if !self.members.is_shunned(&from, self.core.now) {
+                    self.message(from, message)?;
+                    self.members.heard(&mut self.core, from);
                 }
             }
+            Input::Backlog { peer, bytes } => {
+                if self.members.links.contains_key(&peer) {
+                    self.core.backlog(peer, bytes);
+                }
+            }
+            Input::Blame { peer } => self.core.blames.push((peer, Misdeed::Invalid)),
         }
         self.settle();
         Ok(())
@@ -236,6 +284,7 @@ impl Gossip {
                 Timer::Unanswered(peer) => members.unanswered(core, peer),
                 Timer::Flush => tree.flush(core),
                 Timer::Missing(id) => tree.missing_due(core, members, id),
+                Timer::Promises => tree.promises_due(core),
                 Timer::Expire => tree.expire(core),
             }
             self.settle();
@@ -271,6 +320,15 @@ impl Gossip {
     }
 
     fn message(&mut self, from: NodeId, message: Message) -> Result<(), PeerFault> {
+        let is_small = !matches!(message, Message::Broadcast(_) | Message::Chunk { .. });
+        self.dispatch(from, message)?;
+        if is_small {
+            self.members.count_message(&mut self.core, from);
+        }
+        Ok(())
+    }
+
+    fn dispatch(&mut self, from: NodeId, message: Message) -> Result<(), PeerFault> {
         let (core, members, tree) = (&mut self.core, &mut self.members, &mut self.tree);
         match message {
             Message::Neighbour { ask, .. } => members.neighbour(core, from, ask)?,
@@ -286,7 +344,12 @@ impl Gossip {
             Message::Broadcast(broadcast) => tree.broadcast(core, members, from, broadcast)?,
             Message::Announce { pull, ids } => tree.announced(core, members, from, pull, &ids),
             Message::Graft { tree: push, id } => tree.graft(core, members, from, push, id),
-            Message::Prune => tree.prune(members, from),
+            Message::Prune => tree.prune(core, members, from),
+            Message::Slow => tree.slow(core, members, from),
+            Message::Pull { id, offset } => tree.pull(core, from, id, offset),
+            Message::Chunk { id, total, offset, bytes } => {
+                tree.chunk(core, members, from, (id, total, offset), &bytes);
+            }
         }
         Ok(())
     }
@@ -296,10 +359,16 @@ impl Gossip {
         self.core.now = self.core.now.max(now);
     }
 
-    /// Tells the tree who came and went.
+    /// Tells membership what the tree noticed, and the tree who came and went.
     fn settle(&mut self) {
+        for peer in core::mem::take(&mut self.core.suspects) {
+            self.members.probe_now(&mut self.core, peer);
+        }
+        for (peer, misdeed) in core::mem::take(&mut self.core.blames) {
+            self.members.note(&mut self.core, peer, misdeed);
+        }
         while let Some(change) = self.core.changes.pop_front() {
-            self.tree.change(&mut self.core, change);
+            self.tree.change(&mut self.core, &self.members, change);
         }
     }
 }

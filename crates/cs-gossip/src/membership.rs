@@ -10,6 +10,7 @@ use crate::fault::PeerFault;
 use crate::link::Link;
 use crate::machine::{Event, Output};
 use crate::shared::{Change, Core};
+use crate::standing::Standing;
 use crate::timers::Timer;
 use crate::wire::{Ask, Lane, MAX_PEERS, Message, VERSION};
 
@@ -20,6 +21,13 @@ const PASSIVE_WALK: u8 = 3;
 const SHUFFLED: usize = 8;
 /// Candidates asked at the same time.
 const PARALLEL: usize = 4;
+/// Those that did not answer for this long no longer count, and others are asked besides.
+const HEDGE: Duration = Duration::from_millis(750);
+/// But never more than this.
+const MAX_ASKED: usize = 24;
+/// How long misbehaviour is remembered, and of how many.
+const SHUNNED: Duration = Duration::from_secs(600);
+const MAX_SHUNNED: usize = 256;
 /// After a refusal a peer is left alone for this long.
 const REFUSED_AFTER: Duration = Duration::from_secs(5);
 /// Failures double the wait from the first of these to the second.
@@ -33,7 +41,9 @@ pub(crate) struct Membership {
     pub(crate) links: BTreeMap<NodeId, Link>,
     passive: BTreeMap<NodeId, Candidate>,
     seeds: BTreeSet<NodeId>,
-    asked: BTreeMap<NodeId, Ask>,
+    asked: BTreeMap<NodeId, (Ask, Duration)>,
+    /// Peers that misbehaved, and until when they are left alone.
+    shunned: BTreeMap<NodeId, Duration>,
     pub(crate) left: bool,
 }
 
@@ -59,6 +69,13 @@ impl Membership {
 
     pub(crate) fn is_active(&self, peer: &NodeId) -> bool {
         self.links.get(peer).is_some_and(|link| link.active)
+    }
+
+    /// Mean smoothed round trip of the neighbours, of those that were measured.
+    pub(crate) fn mean_rtt(&self) -> Option<Duration> {
+        let measured = self.links.values().filter(|link| link.active).filter_map(|link| link.rtt.smoothed());
+        let (sum, count) = measured.fold((Duration::ZERO, 0), |(sum, count), rtt| (sum + rtt, count + 1));
+        (count > 0).then(|| sum / count)
     }
 
     pub(crate) fn join(&mut self, core: &mut Core, seeds: Vec<NodeId>) {
@@ -103,7 +120,7 @@ impl Membership {
             return;
         }
         self.remember(core, peer);
-        if let Some(&ask) = self.asked.get(&peer) {
+        if let Some(&(ask, _)) = self.asked.get(&peer) {
             self.send_ask(core, peer, ask);
         } else if self.active_count() < core.config.active_min {
             self.ask(core, peer, Ask::Low);
@@ -118,6 +135,7 @@ impl Membership {
         if was_active {
             self.deactivate(core, peer);
         }
+        core.egress.remove(&peer);
         if self.links.remove(&peer).is_none() && !self.asked.contains_key(&peer) {
             return;
         }
@@ -254,7 +272,7 @@ impl Membership {
         let (lost, fresh) = (ready(true), ready(false));
         let candidate = match core.below(8) {
             0..4 => core.pick(&lost),
-            4 => core.pick(&fresh),
+            4 | 5 => core.pick(&fresh),
             _ => None,
         };
         if let Some(peer) = candidate {
@@ -286,8 +304,18 @@ impl Membership {
 
     /// Asks candidates, several at once, until there are neighbours enough or none is left to ask.
     pub(crate) fn refill(&mut self, core: &mut Core) {
-        let have = self.active_count() + self.asked.len();
-        if self.left || have >= core.config.active_min {
+        let now = core.now;
+        let fresh = self.asked.values().filter(|(_, at)| now.saturating_sub(*at) < HEDGE).count();
+        let have = self.active_count() + fresh;
+        if self.left || self.active_count() >= core.config.active_min {
+            return;
+        }
+        if let Some(oldest) =
+            self.asked.values().map(|(_, at)| at.saturating_add(HEDGE)).filter(|at| *at > now).min()
+        {
+            core.timers.set_by(Timer::Refill, oldest);
+        }
+        if have >= core.config.active_min || self.asked.len() >= MAX_ASKED {
             return;
         }
         for seed in self.seeds.clone() {
@@ -295,7 +323,9 @@ impl Membership {
                 self.remember(core, seed);
             }
         }
-        let wanted = (core.config.active_min - have).min(PARALLEL);
+        // Who is alone cannot wait for one after the other.
+        let wanted = if self.active_count() == 0 { 2 * PARALLEL } else { PARALLEL };
+        let wanted = (core.config.active_min - have).min(wanted);
         for _ in 0..wanted {
             let Some(peer) = self.pick_candidate(core) else {
                 break;
@@ -329,10 +359,10 @@ impl Membership {
     }
 
     fn ask(&mut self, core: &mut Core, peer: NodeId, ask: Ask) {
-        if self.is_active(&peer) || self.asked.contains_key(&peer) {
+        if self.is_active(&peer) || self.asked.contains_key(&peer) || self.is_shunned(&peer, core.now) {
             return;
         }
-        self.asked.insert(peer, ask);
+        self.asked.insert(peer, (ask, core.now));
         if self.links.contains_key(&peer) {
             self.send_ask(core, peer, ask);
         } else {
@@ -359,10 +389,46 @@ impl Membership {
         core.event(Event::NeighbourUp { peer });
         let others: Vec<NodeId> = self.active().filter(|other| *other != peer).collect();
         if others.len() >= core.config.active_max
-            && let Some(other) = core.pick(&others)
+            && let Some(other) = self.far_one(core, others)
         {
             self.make_room(core, other);
         }
+    }
+
+    /// Of two at random that are not in the tree, the one with the longer round trip: near links are preferred, and
+    /// enough far ones stay for the network to hang together.
+    fn far_one(&self, core: &mut Core, others: Vec<NodeId>) -> Option<NodeId> {
+        let lazy: Vec<NodeId> = others.iter().copied().filter(|other| core.lazy.contains(other)).collect();
+        let others = if lazy.is_empty() { others } else { lazy };
+        let two = core.sample(others, 2);
+        two.into_iter().max_by_key(|peer| self.links.get(peer).and_then(|link| link.rtt.smoothed()))
+    }
+
+    /// GOS-16: no neighbour any more, and not for a while.
+    pub(crate) fn shun(&mut self, core: &mut Core, peer: NodeId) {
+        let now = core.now;
+        self.shunned.retain(|_, until| *until > now);
+        if self.shunned.len() < MAX_SHUNNED {
+            self.shunned.insert(peer, now.saturating_add(SHUNNED));
+        }
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.standing = Standing::default();
+        }
+        core.counters.shunned += 1;
+        core.send(peer, Lane::Control, &Message::Disconnect { leaving: false, peers: Vec::new() });
+        if self.is_active(&peer) {
+            self.deactivate(core, peer);
+        }
+        self.asked.remove(&peer);
+        core.timers.cancel(Timer::Asked(peer));
+        self.passive.remove(&peer);
+        core.event(Event::Shunned { peer });
+        core.outbox.push_back(Output::Disconnect { peer });
+        self.refill(core);
+    }
+
+    pub(crate) fn is_shunned(&self, peer: &NodeId, now: Duration) -> bool {
+        self.shunned.get(peer).is_some_and(|until| *until > now)
     }
 
     fn make_room(&mut self, core: &mut Core, peer: NodeId) {
@@ -408,7 +474,8 @@ impl Membership {
     }
 
     fn remember(&mut self, core: &mut Core, peer: NodeId) {
-        if peer == core.me || self.left || self.is_active(&peer) || self.passive.contains_key(&peer) {
+        let is_known = self.is_active(&peer) || self.passive.contains_key(&peer);
+        if peer == core.me || self.left || is_known || self.is_shunned(&peer, core.now) {
             return;
         }
         while self.passive.len() >= core.config.passive_max.max(1) {

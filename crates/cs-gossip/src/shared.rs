@@ -1,13 +1,14 @@
 //! What every part of the machine shares: the clock, chance, timers and the outbox.
 
 use core::time::Duration;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use cs_identity::NodeId;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::config::Config;
+use crate::egress::Egress;
 use crate::machine::{Counters, Event, Output};
 use crate::timers::{Timer, Timers};
 use crate::wire::{Lane, Message};
@@ -22,6 +23,14 @@ pub(crate) struct Core {
     pub(crate) counters: Counters,
     /// Neighbours that came or went and that the tree has not heard of.
     pub(crate) changes: VecDeque<Change>,
+    /// Neighbours that get announcements instead of payloads.
+    pub(crate) lazy: BTreeSet<NodeId>,
+    /// Links to which something was pushed that have been silent for a while.
+    pub(crate) suspects: Vec<NodeId>,
+    /// What misbehaviour the tree saw, until membership has noted it.
+    pub(crate) blames: Vec<(NodeId, Misdeed)>,
+    /// Queues of the links whose transport told how much it holds.
+    pub(crate) egress: BTreeMap<NodeId, Egress>,
     rng: ChaCha8Rng,
 }
 
@@ -29,6 +38,19 @@ pub(crate) struct Core {
 pub(crate) enum Change {
     Up(NodeId),
     Down(NodeId),
+}
+
+/// What a peer did that honest ones do not, or seldom (GOS-16).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Misdeed {
+    /// Bytes or payloads that are not valid.
+    Invalid,
+    /// A duplicate.
+    Duplicate,
+    /// An announced broadcast that it never sent.
+    Lie,
+    /// The opposite: it sent what it had announced.
+    Kept,
 }
 
 impl Core {
@@ -41,6 +63,10 @@ impl Core {
             outbox: VecDeque::new(),
             counters: Counters::default(),
             changes: VecDeque::new(),
+            lazy: BTreeSet::new(),
+            suspects: Vec::new(),
+            blames: Vec::new(),
+            egress: BTreeMap::new(),
             rng: ChaCha8Rng::from_seed(seed),
         }
     }
@@ -50,6 +76,42 @@ impl Core {
     }
 
     pub(crate) fn send_bytes(&mut self, to: NodeId, lane: Lane, bytes: Vec<u8>) {
+        let expires_at = self.now.saturating_add(self.config.cache_limit);
+        self.send_until(to, lane, bytes, expires_at);
+    }
+
+    /// Sends it, or drops it if it is still queued then. Links that told nothing of their queues take all at once.
+    pub(crate) fn send_until(&mut self, to: NodeId, lane: Lane, bytes: Vec<u8>, expires_at: Duration) {
+        match self.egress.get_mut(&to) {
+            Some(egress) => {
+                egress.push(lane, bytes, expires_at);
+                self.release(to);
+            }
+            None => self.hand_out(to, lane, bytes),
+        }
+    }
+
+    /// The transport told what it holds for a peer (GOS-15).
+    pub(crate) fn backlog(&mut self, peer: NodeId, bytes: usize) {
+        let now = self.now;
+        self.egress.entry(peer).or_insert_with(|| Egress::new(now)).reported(now, bytes);
+        self.release(peer);
+    }
+
+    /// Whether a payload of this lane has room on the way to a peer.
+    pub(crate) fn has_room(&self, peer: &NodeId, lane: Lane) -> bool {
+        let limit = self.config.backlog_bytes;
+        self.egress.get(peer).is_none_or(|egress| egress.has_room(lane, limit))
+    }
+
+    fn release(&mut self, peer: NodeId) {
+        let now = self.now;
+        while let Some((lane, bytes)) = self.egress.get_mut(&peer).and_then(|egress| egress.pop(now)) {
+            self.hand_out(peer, lane, bytes);
+        }
+    }
+
+    fn hand_out(&mut self, to: NodeId, lane: Lane, bytes: Vec<u8>) {
         self.counters.messages_sent += 1;
         self.counters.bytes_sent += bytes.len() as u64;
         self.outbox.push_back(Output::Send { to, lane, bytes });

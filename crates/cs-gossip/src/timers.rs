@@ -24,6 +24,8 @@ pub(crate) enum Timer {
     Flush,
     /// An announced broadcast has not come.
     Missing(MessageId),
+    /// What was announced and asked for should have come.
+    Promises,
     /// The oldest cached payload expires.
     Expire,
 }
@@ -58,6 +60,11 @@ impl Timers {
 
     pub(crate) fn is_set(&self, timer: Timer) -> bool {
         self.set.contains_key(&timer)
+    }
+
+    /// Time until it is due; zero if it is not set.
+    pub(crate) fn left(&self, timer: Timer, now: Duration) -> Duration {
+        self.set.get(&timer).map_or(Duration::ZERO, |at| at.saturating_sub(now))
     }
 
     pub(crate) fn next(&self) -> Option<Duration> {

@@ -1,5 +1,5 @@
 //! How broadcasts travel: Plumtree (Leitão, Pereira, Rodrigues, SRDS 2007), pushed along a tree, announced
-//! on the other links, with waits that follow what was measured (GOS-7 to GOS-13).
+//! on the other links, with waits that follow what was measured (GOS-7 to GOS-18).
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -10,25 +10,19 @@ use crate::cache::Cache;
 use crate::fault::{PeerFault, Refused};
 use crate::machine::{Event, Verdict};
 use crate::membership::Membership;
-use crate::rtt::Peak;
+use crate::pull::{BATCH, Came, Progress, Wanted};
 use crate::seen::Seen;
-use crate::shared::{Change, Core};
+use crate::shared::{Change, Core, Misdeed};
+use crate::survey::{Loss, Survey};
 use crate::timers::Timer;
-use crate::wire::{Broadcast, Lane, MAX_ANNOUNCED, Message, MessageId};
+use crate::wire::{Broadcast, Lane, MAX_ANNOUNCED, MAX_CHUNK, Message, MessageId, Way};
 
-/// Announced broadcasts that are waited for; further announcements are ignored until some have come.
-const MAX_MISSING: usize = 4096;
-/// Of these, first announced by one peer.
-const MAX_MISSING_EACH: usize = 512;
-/// Peers remembered that have one missing broadcast.
-const MAX_HOLDERS: usize = 8;
 /// Announcements that wait for one peer; the oldest give way.
 const MAX_PENDING: usize = 512;
+/// Of so many duplicates on links of the tree one has its link pruned.
+const PRUNED_OF: usize = 4;
 /// What a new neighbour is told of the recent past.
 const RECENT: usize = 32;
-/// Bounds of the wait between an announcement and the request for it.
-const LEAST_WAIT: Duration = Duration::from_millis(10);
-const MOST_WAIT: Duration = Duration::from_secs(1);
 /// Bounds of the time in which announcements are gathered.
 const LEAST_FLUSH: Duration = Duration::from_millis(5);
 const MOST_FLUSH: Duration = Duration::from_millis(50);
@@ -37,23 +31,12 @@ const MOST_FLUSH: Duration = Duration::from_millis(50);
 pub(crate) struct Tree {
     seen: Seen,
     cache: Cache,
-    /// Neighbours that get announcements instead of payloads.
-    lazy: BTreeSet<NodeId>,
+    /// Neighbours that were told that their queue is full.
+    slow: BTreeSet<NodeId>,
     pending: BTreeMap<NodeId, VecDeque<(MessageId, u8)>>,
-    missing: BTreeMap<MessageId, Missing>,
-    /// How long after its announcement a pushed copy still comes.
-    lateness: Peak,
-}
-
-/// A broadcast that others have.
-#[derive(Debug)]
-struct Missing {
-    first: NodeId,
-    /// Who has it, and how many links it crossed to there.
-    untried: Vec<(u8, NodeId)>,
-    announced_at: Duration,
-    requested: bool,
-    pull: bool,
+    wanted: Wanted,
+    survey: Survey,
+    loss: Loss,
 }
 
 impl Tree {
@@ -61,10 +44,11 @@ impl Tree {
         Self {
             seen: Seen::new(salt),
             cache: Cache::default(),
-            lazy: BTreeSet::new(),
+            slow: BTreeSet::new(),
             pending: BTreeMap::new(),
-            missing: BTreeMap::new(),
-            lateness: Peak::default(),
+            wanted: Wanted::default(),
+            survey: Survey::default(),
+            loss: Loss::default(),
         }
     }
 
@@ -74,6 +58,7 @@ impl Tree {
         members: &Membership,
         lane: Lane,
         payload: Vec<u8>,
+        lifetime: Option<Duration>,
     ) -> Result<MessageId, Refused> {
         if payload.len() > core.config.payload_bytes {
             return Err(Refused::TooLarge);
@@ -81,14 +66,21 @@ impl Tree {
         if members.left {
             return Err(Refused::Left);
         }
-        let congested = |peer: &NodeId| is_congested(core, members, peer);
-        if members.active_count() > 0 && members.active().all(|peer| congested(&peer)) {
+        if members.active_count() > 0 && members.active().all(|peer| !core.has_room(&peer, lane)) {
             return Err(Refused::Congested);
         }
+        let lifetime_ms =
+            lifetime.map_or(0, |span| u32::try_from(span.as_millis()).unwrap_or(u32::MAX).max(1));
+        let is_small = lane == Lane::Normal && payload.len() <= core.config.push_bytes;
+        let way = if is_small && self.survey.is_due(self.loss.is_high()) { Way::Survey } else { Way::Pushed };
         let nonce = core.random();
-        let broadcast = Broadcast { origin: core.me, nonce, lane, hops: 0, pulled: false, payload };
+        let broadcast = Broadcast { origin: core.me, nonce, lane, hops: 0, way, lifetime_ms, payload };
         let id = broadcast.id();
         self.seen.insert(id);
+        self.survey.count(lane);
+        if way == Way::Survey {
+            self.survey.begin(core.now, id, None);
+        }
         core.counters.published += 1;
         self.forward(core, members, id, &broadcast, None);
         self.keep(core, id, broadcast, None, false);
@@ -107,25 +99,34 @@ impl Tree {
             return Err(PeerFault::Payload);
         }
         let id = broadcast.id();
+        self.wanted.kept(core, from, &id);
         let small = broadcast.payload.len() <= core.config.push_bytes;
         let in_tree = broadcast.lane == Lane::Normal && small && members.is_active(&from);
         if !self.seen.insert(id) {
             core.counters.duplicates += 1;
-            // Two broadcasts at once may each find the other's way superfluous: one way must stay.
-            let parent = self.cache.path(&id).map(|(parent, _)| parent);
-            let covered = parent.is_none_or(|parent| parent != from && !self.lazy.contains(&parent));
-            if in_tree && covered && self.lazy.insert(from) {
-                core.counters.prunes += 1;
-                core.send(from, Lane::Control, &Message::Prune);
+            if broadcast.way != Way::Pulled {
+                core.blames.push((from, Misdeed::Duplicate));
+            }
+            if in_tree {
+                self.superfluous(core, members, from, id, &broadcast);
             }
             return Ok(());
         }
-        self.arrived(core, &id, broadcast.pulled);
+        let came = self.wanted.arrived(core, &id, from, broadcast.way == Way::Pulled);
+        self.survey.count(broadcast.lane);
         if in_tree {
-            self.lazy.remove(&from);
+            self.loss.sample(came == Came::OnRequest);
+            core.lazy.remove(&from);
+            if broadcast.way == Way::Survey && self.survey.begin(core.now, id, Some((from, broadcast.hops))) {
+                core.send(from, Lane::Control, &Message::Graft { tree: true, id: None });
+            } else {
+                broadcast.way = Way::Pushed;
+            }
+        } else {
+            broadcast.way = Way::Pushed;
         }
         broadcast.hops = broadcast.hops.saturating_add(1);
-        broadcast.pulled = false;
+        self.wanted.crossed(broadcast.hops);
         core.counters.delivered += 1;
         core.event(Event::Deliver {
             origin: broadcast.origin,
@@ -135,16 +136,69 @@ impl Tree {
             from,
             hops: broadcast.hops,
         });
-        if core.config.validate {
-            self.keep(core, id, broadcast, Some(from), true);
-        } else {
+        let held = core.config.validate;
+        if !held {
             self.forward(core, members, id, &broadcast, Some(from));
-            self.keep(core, id, broadcast, Some(from), false);
         }
+        self.keep(core, id, broadcast, Some(from), held);
         Ok(())
     }
 
-    /// The application's word on a delivery that waits for it.
+    /// GOS-12: of two links that bring the same, one is enough, unless payloads get lost; and in a survey the one that
+    /// saves links may be worth a moment.
+    fn superfluous(
+        &mut self,
+        core: &mut Core,
+        members: &Membership,
+        from: NodeId,
+        id: MessageId,
+        copy: &Broadcast,
+    ) {
+        if copy.way == Way::Pulled {
+            return;
+        }
+        if let Some(parent) =
+            self.survey.shorter(core.now, id, from, copy.hops, members.mean_rtt().unwrap_or_default())
+        {
+            core.lazy.remove(&from);
+            core.send(from, Lane::Control, &Message::Graft { tree: true, id: None });
+            if core.lazy.insert(parent) {
+                core.counters.prunes += 1;
+                core.send(parent, Lane::Control, &Message::Prune);
+            }
+            return;
+        }
+        if copy.way == Way::Survey && self.survey.is_current(&id) {
+            // Both ends see the other's copy and need no word; whoever wants to hang below this node says so.
+            core.lazy.insert(from);
+            return;
+        }
+        if let Some(holder) = self.wanted.needless(core.now, &id, from) {
+            // It was on its way: the link that was asked for it is not needed, and the tree stays as it was.
+            if core.lazy.insert(holder) {
+                core.counters.prunes += 1;
+                core.send(holder, Lane::Control, &Message::Prune);
+            }
+            return;
+        }
+        // Two broadcasts at once may each find the other's way superfluous: one way must stay.
+        let parent = self.cache.path(&id).map(|(parent, _)| parent);
+        let covered = parent.is_none_or(|parent| parent != from && !core.lazy.contains(&parent));
+        let spared = self.loss.is_high() && self.cache.copied(&id) == Some(1);
+        if !covered || spared {
+            return;
+        }
+        // A circle brings every broadcast twice to one of its links, to another one if it comes from elsewhere: if each were
+        // cut at once, both halves would fall off the tree. A link that is lazy here is no part of a circle: the other end
+        // does not know.
+        if core.lazy.contains(&from) || core.below(PRUNED_OF) == 0 {
+            core.lazy.insert(from);
+            core.counters.prunes += 1;
+            core.send(from, Lane::Control, &Message::Prune);
+        }
+    }
+
+    /// The word on a payload that waited for one.
     pub(crate) fn validate(
         &mut self,
         core: &mut Core,
@@ -155,7 +209,10 @@ impl Tree {
         let (broadcast, from) = self.cache.release(&id).ok_or(Refused::Unknown)?;
         match verdict {
             Verdict::Accept => self.forward(core, members, id, &broadcast, Some(from)),
-            Verdict::Reject => self.cache.remove(&id),
+            Verdict::Reject => {
+                core.blames.push((from, Misdeed::Invalid));
+                self.cache.remove(&id);
+            }
         }
         Ok(())
     }
@@ -169,29 +226,35 @@ impl Tree {
         broadcast: &Broadcast,
         from: Option<NodeId>,
     ) {
-        let pull = broadcast.lane == Lane::Bulk || broadcast.payload.len() > core.config.push_bytes;
+        let lane = broadcast.lane;
+        let pull = lane == Lane::Bulk || broadcast.payload.len() > core.config.push_bytes;
         let bytes = if pull { Vec::new() } else { Message::Broadcast(broadcast.clone()).to_bytes() };
+        let to_all = matches!(lane, Lane::Control | Lane::Urgent) || broadcast.way == Way::Survey;
+        let expires_at = lifetime_end(core, broadcast);
         for peer in members.active().filter(|peer| Some(*peer) != from) {
-            let push = match broadcast.lane {
-                Lane::Control | Lane::Urgent => true,
-                Lane::Normal | Lane::Bulk => {
-                    !self.lazy.contains(&peer) && !is_congested(core, members, &peer)
-                }
-            };
             if pull {
                 core.counters.announced += 1;
-                core.send(
-                    peer,
-                    broadcast.lane,
-                    &Message::Announce { pull: true, ids: vec![(id, broadcast.hops)] },
-                );
-            } else if push {
+                core.send(peer, lane, &Message::Announce { pull: true, ids: vec![(id, broadcast.hops)] });
+            } else if (to_all || !core.lazy.contains(&peer)) && self.may_push(core, members, peer, lane) {
                 core.counters.pushed += 1;
-                core.send_bytes(peer, broadcast.lane, bytes.clone());
+                core.send_until(peer, lane, bytes.clone(), expires_at);
+                members.suspect(core, peer);
             } else {
                 self.announce_later(core, members, peer, (id, broadcast.hops));
             }
         }
+    }
+
+    /// GOS-15: a link without room is demoted, and told so once.
+    fn may_push(&mut self, core: &mut Core, members: &Membership, peer: NodeId, lane: Lane) -> bool {
+        let room = core.has_room(&peer, lane);
+        if room {
+            self.slow.remove(&peer);
+        } else if self.slow.insert(peer) && members.is_active(&peer) {
+            core.counters.demoted += 1;
+            core.send(peer, Lane::Control, &Message::Slow);
+        }
+        room
     }
 
     fn announce_later(&mut self, core: &mut Core, members: &Membership, peer: NodeId, id: (MessageId, u8)) {
@@ -217,7 +280,7 @@ impl Tree {
         }
     }
 
-    /// GOS-10: waits a measured while for a pushed copy, then asks those who have it one by one.
+    /// GOS-10: what is not here is waited for, or asked for at once.
     pub(crate) fn announced(
         &mut self,
         core: &mut Core,
@@ -227,80 +290,63 @@ impl Tree {
         ids: &[(MessageId, u8)],
     ) {
         for (id, hops) in ids {
-            if self.seen.contains(id) {
-                continue;
-            }
-            if let Some(missing) = self.missing.get_mut(id) {
-                let known = missing.untried.iter().any(|(_, peer)| *peer == from);
-                if missing.untried.len() < MAX_HOLDERS && !known {
-                    missing.untried.push((*hops, from));
-                }
-                continue;
-            }
-            let of_this_peer = self.missing.values().filter(|missing| missing.first == from).count();
-            if self.missing.len() >= MAX_MISSING || of_this_peer >= MAX_MISSING_EACH {
-                core.counters.ignored += 1;
-                continue;
-            }
-            let missing = Missing {
-                first: from,
-                untried: vec![(*hops, from)],
-                announced_at: core.now,
-                requested: false,
-                pull,
-            };
-            self.missing.insert(*id, missing);
-            if pull {
+            if !self.seen.contains(id) && self.wanted.announced(core, members, from, pull, *id, *hops) {
                 self.missing_due(core, members, *id);
-            } else {
-                // Behind a broken link many wait for the same: the first to ask mends it for all.
-                let wait = self.wait(members);
-                let wait = wait + wait * core.below(1024) as u32 / 512;
-                core.set_after(Timer::Missing(*id), wait);
             }
         }
     }
 
-    /// How long a pushed copy may stay behind its announcement.
-    fn wait(&self, members: &Membership) -> Duration {
-        let slowest = members.links.values().filter(|link| link.active);
-        let slowest = slowest.filter_map(|link| link.rtt.smoothed()).max().unwrap_or(MOST_WAIT / 8);
-        // A neighbour slower than the longest wait does not lengthen it.
-        self.lateness.limit().unwrap_or(slowest * 8).clamp(slowest.clamp(LEAST_WAIT, MOST_WAIT), MOST_WAIT)
-    }
-
-    /// GOS-11: asks one of those who have it and were not asked yet: the one nearest to the publisher, which
-    /// keeps the tree shallow, and of equals the one nearest to us.
     pub(crate) fn missing_due(&mut self, core: &mut Core, members: &Membership, id: MessageId) {
-        let Some(missing) = self.missing.get_mut(&id) else {
-            return;
-        };
-        let distance = |peer: &NodeId| members.links.get(peer).map(crate::link::Link::limit);
-        missing.untried.retain(|(_, peer)| distance(peer).is_some());
-        let nearest = missing.untried.iter().copied().min_by_key(|(hops, peer)| (*hops, distance(peer)));
-        let Some((_, holder)) = nearest else {
-            core.counters.lost += 1;
-            self.missing.remove(&id);
-            return;
-        };
-        missing.untried.retain(|(_, peer)| *peer != holder);
-        missing.requested = true;
-        let tree = !missing.pull && members.is_active(&holder);
-        if tree {
-            self.lazy.remove(&holder);
+        if let Some(parent) = self.wanted.ask(core, members, id) {
+            core.lazy.remove(&parent);
         }
-        core.counters.grafts += 1;
-        core.send(holder, Lane::Control, &Message::Graft { tree, id: Some(id) });
-        core.set_after(Timer::Missing(id), distance(&holder).unwrap_or(MOST_WAIT));
     }
 
-    /// Stops waiting; learns how late pushed copies are, those too that came after all.
-    fn arrived(&mut self, core: &mut Core, id: &MessageId, pulled: bool) {
-        if let Some(missing) = self.missing.remove(id) {
-            core.timers.cancel(Timer::Missing(*id));
-            if !missing.requested || !pulled {
-                self.lateness.sample(core.now.saturating_sub(missing.announced_at));
+    pub(crate) fn promises_due(&mut self, core: &mut Core) {
+        self.wanted.promises_due(core);
+    }
+
+    /// GOS-17: answers with the next parts, as many as were asked for and have room.
+    pub(crate) fn pull(&mut self, core: &mut Core, from: NodeId, id: MessageId, offset: u32) {
+        let Some((broadcast, _)) = self.cache.serve(&id, core.now, offset == 0) else {
+            return;
+        };
+        let (lane, broadcast) = (broadcast.lane, Broadcast { way: Way::Pulled, ..broadcast.clone() });
+        if !core.has_room(&from, lane) {
+            core.send(from, Lane::Control, &Message::Slow);
+            return;
+        }
+        let bytes = Message::Broadcast(broadcast).to_bytes();
+        let total = bytes.len() as u32;
+        core.counters.pushed += u64::from(offset == 0);
+        let rest = bytes.get(offset as usize..).unwrap_or_default();
+        for (number, part) in rest.chunks(MAX_CHUNK).take(BATCH / MAX_CHUNK).enumerate() {
+            let offset = offset + (number * MAX_CHUNK) as u32;
+            // Transfers never stand in the way of what is pushed.
+            core.send(from, Lane::Bulk, &Message::Chunk { id, total, offset, bytes: part.to_vec() });
+        }
+    }
+
+    /// GOS-17: the whole is checked against its name; who sent all of another thing is to blame for it.
+    pub(crate) fn chunk(
+        &mut self,
+        core: &mut Core,
+        members: &Membership,
+        from: NodeId,
+        part: (MessageId, u32, u32),
+        bytes: &[u8],
+    ) {
+        let Progress::Whole(whole, giver) = self.wanted.chunk(core, from, part, bytes) else {
+            return;
+        };
+        let id = part.0;
+        match Message::from_bytes(&whole) {
+            Ok(Message::Broadcast(broadcast)) if broadcast.id() == id => {
+                // Too large ones were refused by their length already.
+                let broadcast = Broadcast { way: Way::Pulled, ..broadcast };
+                let _ = self.broadcast(core, members, from, broadcast);
             }
+            _ => core.blames.extend(giver.map(|giver| (giver, Misdeed::Invalid))),
         }
     }
 
@@ -313,25 +359,55 @@ impl Tree {
         id: Option<MessageId>,
     ) {
         if tree && members.is_active(&from) {
-            self.lazy.remove(&from);
+            core.lazy.remove(&from);
         }
-        if let Some(broadcast) = id.and_then(|id| self.cache.serve(&id)) {
-            let broadcast = Broadcast { pulled: true, ..broadcast.clone() };
+        if let Some((broadcast, expires_at)) = id.and_then(|id| self.cache.serve(&id, core.now, true)) {
+            if !core.has_room(&from, broadcast.lane) {
+                core.send(from, Lane::Control, &Message::Slow);
+                return;
+            }
+            let lifetime_ms = left_ms(core, broadcast, expires_at);
+            let broadcast = Broadcast { way: Way::Pulled, lifetime_ms, ..broadcast.clone() };
             core.counters.pushed += 1;
             core.send(from, broadcast.lane, &Message::Broadcast(broadcast));
         }
     }
 
-    pub(crate) fn prune(&mut self, members: &Membership, from: NodeId) {
+    /// GOS-15: the sender pushes no more; somebody else has to, and it told no lie if it sends nothing.
+    pub(crate) fn slow(&mut self, core: &mut Core, members: &Membership, from: NodeId) {
+        self.wanted.excuse(from);
+        if members.is_active(&from) && !core.lazy.contains(&from) {
+            self.replace_parent(core, members, from);
+        }
+    }
+
+    /// Has the nearest of the others push, if none does.
+    fn replace_parent(&mut self, core: &mut Core, members: &Membership, gone: NodeId) {
+        let open = members.links.iter().filter(|(peer, link)| link.active && **peer != gone);
+        let nearest = open.filter(|(peer, _)| core.lazy.contains(*peer)).min_by_key(|(_, link)| link.limit());
+        if let Some((&peer, _)) = nearest {
+            core.lazy.remove(&peer);
+            core.send(peer, Lane::Control, &Message::Graft { tree: true, id: None });
+        }
+    }
+
+    pub(crate) fn prune(&mut self, core: &mut Core, members: &Membership, from: NodeId) {
         if members.is_active(&from) {
-            self.lazy.insert(from);
+            core.lazy.insert(from);
         }
     }
 
     /// GOS-13: a new neighbour hears of the recent past, so that what was under way while it came is not lost.
-    pub(crate) fn change(&mut self, core: &mut Core, change: Change) {
+    pub(crate) fn change(&mut self, core: &mut Core, members: &Membership, change: Change) {
         match change {
             Change::Up(peer) => {
+                // One tree link is enough to begin with; surveys find the better ones.
+                let is_alone = members.active().all(|other| other == peer || core.lazy.contains(&other));
+                if is_alone {
+                    core.send(peer, Lane::Control, &Message::Graft { tree: true, id: None });
+                } else {
+                    core.lazy.insert(peer);
+                }
                 let ids = self.cache.newest(RECENT);
                 if !ids.is_empty() {
                     core.counters.announced += ids.len() as u64;
@@ -339,8 +415,11 @@ impl Tree {
                 }
             }
             Change::Down(peer) => {
-                self.lazy.remove(&peer);
+                if !core.lazy.remove(&peer) && !members.left {
+                    self.replace_parent(core, members, peer);
+                }
                 self.pending.remove(&peer);
+                self.slow.remove(&peer);
             }
         }
     }
@@ -361,7 +440,8 @@ impl Tree {
         from: Option<NodeId>,
         held: bool,
     ) {
-        self.cache.insert(core.now, core.config.cache_bytes, id, broadcast, from, held);
+        let expires_at = lifetime_end(core, &broadcast);
+        self.cache.insert((core.now, expires_at), core.config.cache_bytes, id, broadcast, from, held);
         if !core.timers.is_set(Timer::Expire) {
             self.set_expire(core, Some(core.now));
         }
@@ -375,6 +455,20 @@ impl Tree {
     }
 }
 
-fn is_congested(core: &Core, members: &Membership, peer: &NodeId) -> bool {
-    members.links.get(peer).is_some_and(|link| link.backlog > core.config.backlog_bytes)
+/// When a broadcast is no longer worth passing on.
+fn lifetime_end(core: &Core, broadcast: &Broadcast) -> Duration {
+    let limit = core.config.cache_limit;
+    let span = match broadcast.lifetime_ms {
+        0 => limit,
+        ms => limit.min(Duration::from_millis(ms.into())),
+    };
+    core.now.saturating_add(span)
+}
+
+/// What is left of a lifetime, for those further on.
+fn left_ms(core: &Core, broadcast: &Broadcast, expires_at: Duration) -> u32 {
+    if broadcast.lifetime_ms == 0 {
+        return 0;
+    }
+    u32::try_from(expires_at.saturating_sub(core.now).as_millis()).unwrap_or(u32::MAX).max(1)
 }

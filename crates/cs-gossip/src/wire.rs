@@ -1,4 +1,4 @@
-//! Messages of membership and broadcast, version 1 (PROTOCOL.md, GOS-1 to GOS-14).
+//! Messages of membership and broadcast, version 1 (PROTOCOL.md, GOS-1 to GOS-18).
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing))]
 
@@ -17,6 +17,10 @@ pub const MAX_PAYLOAD: usize = 1_000_000;
 pub const MAX_PEERS: usize = 16;
 /// Announcements in one message: a kilobyte.
 pub const MAX_ANNOUNCED: usize = 64;
+/// Bytes of a payload in one message of a transfer.
+pub const MAX_CHUNK: usize = 16 * 1024;
+/// Bytes of a broadcast's encoding: the largest payload and its header.
+pub const MAX_ENCODED: usize = MAX_PAYLOAD + 64;
 /// Steps of a random walk.
 pub const MAX_TTL: u8 = 8;
 
@@ -157,6 +161,37 @@ pub enum Message {
     },
     /// Announce to me from now on, instead of pushing.
     Prune,
+    /// You are too slow for what I have: I announce to you from now on, and lose what you do not take.
+    Slow,
+    /// Send me this broadcast from this byte of its encoding on.
+    Pull {
+        /// Which.
+        id: MessageId,
+        /// Bytes that are here already.
+        offset: u32,
+    },
+    /// A part of a broadcast's encoding.
+    Chunk {
+        /// Of which.
+        id: MessageId,
+        /// Bytes of the whole encoding, up to [`MAX_ENCODED`].
+        total: u32,
+        /// Where the part begins.
+        offset: u32,
+        /// 1 to [`MAX_CHUNK`] bytes.
+        bytes: Vec<u8>,
+    },
+}
+
+/// How a copy of a payload came to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Along the tree, or on every link.
+    Pushed,
+    /// It was asked for: a second copy is nobody's fault.
+    Pulled,
+    /// On every link, and whoever brings it first is the link of the tree from then on.
+    Survey,
 }
 
 /// A payload on its way.
@@ -170,8 +205,10 @@ pub struct Broadcast {
     pub lane: Lane,
     /// Links it has crossed, saturating.
     pub hops: u8,
-    /// It was asked for: a second copy is nobody's fault.
-    pub pulled: bool,
+    /// Why this copy was sent.
+    pub way: Way,
+    /// Milliseconds for which it is still worth passing on; 0 is no limit.
+    pub lifetime_ms: u32,
     /// Up to [`MAX_PAYLOAD`] bytes, opaque.
     pub payload: Vec<u8>,
 }
@@ -191,6 +228,9 @@ mod kind {
     pub(crate) const ANNOUNCE: u8 = 0x11;
     pub(crate) const GRAFT: u8 = 0x12;
     pub(crate) const PRUNE: u8 = 0x13;
+    pub(crate) const SLOW: u8 = 0x14;
+    pub(crate) const PULL: u8 = 0x15;
+    pub(crate) const CHUNK: u8 = 0x16;
 }
 
 impl Message {
@@ -233,6 +273,12 @@ impl Message {
                 _ => return Err(DecodeError::NonCanonical),
             },
             kind::PRUNE => Self::Prune,
+            kind::SLOW => Self::Slow,
+            kind::PULL => Self::Pull {
+                id: MessageId(codec::take(input)?),
+                offset: u32::from_le_bytes(codec::take(input)?),
+            },
+            kind::CHUNK => take_chunk(input)?,
             _ => return Err(DecodeError::Unknown),
         })
     }
@@ -281,6 +327,20 @@ impl Message {
                 out.extend_from_slice(id.as_ref().map_or(&[], |id| &id.0));
             }
             Self::Prune => out.push(kind::PRUNE),
+            Self::Slow => out.push(kind::SLOW),
+            Self::Pull { id, offset } => {
+                out.push(kind::PULL);
+                out.extend_from_slice(&id.0);
+                out.extend_from_slice(&offset.to_le_bytes());
+            }
+            Self::Chunk { id, total, offset, bytes } => {
+                out.push(kind::CHUNK);
+                out.extend_from_slice(&id.0);
+                out.extend_from_slice(&total.to_le_bytes());
+                out.extend_from_slice(&offset.to_le_bytes());
+                codec::put_varint(out, bytes.len() as u64);
+                out.extend_from_slice(bytes);
+            }
         }
     }
 
@@ -316,16 +376,23 @@ impl Broadcast {
             _ => return Err(DecodeError::NonCanonical),
         };
         let hops = codec::take_u8(input)?;
-        let pulled = codec::take_bool(input)?;
+        let way = match codec::take_u8(input)? {
+            0 => Way::Pushed,
+            1 => Way::Pulled,
+            2 => Way::Survey,
+            _ => return Err(DecodeError::NonCanonical),
+        };
+        let lifetime_ms = u32::from_le_bytes(codec::take(input)?);
         let len = codec::take_count(input, MAX_PAYLOAD, 1)?;
         let payload = codec::take_slice(input, len)?.to_vec();
-        Ok(Self { origin, nonce, lane, hops, pulled, payload })
+        Ok(Self { origin, nonce, lane, hops, way, lifetime_ms, payload })
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
         put_node(out, kind::BROADCAST, &self.origin);
         out.extend_from_slice(&self.nonce.to_le_bytes());
-        out.extend_from_slice(&[self.lane as u8, self.hops, u8::from(self.pulled)]);
+        out.extend_from_slice(&[self.lane as u8, self.hops, self.way as u8]);
+        out.extend_from_slice(&self.lifetime_ms.to_le_bytes());
         codec::put_varint(out, self.payload.len() as u64);
         out.extend_from_slice(&self.payload);
     }
@@ -377,6 +444,21 @@ fn take_peers(input: &mut &[u8]) -> Result<Vec<NodeId>, DecodeError> {
 fn put_peers(out: &mut Vec<u8>, peers: &[NodeId]) {
     codec::put_varint(out, peers.len() as u64);
     peers.iter().for_each(|peer| out.extend_from_slice(peer.as_bytes()));
+}
+
+fn take_chunk(input: &mut &[u8]) -> Result<Message, DecodeError> {
+    let id = MessageId(codec::take(input)?);
+    let total = u32::from_le_bytes(codec::take(input)?);
+    let offset = u32::from_le_bytes(codec::take(input)?);
+    let len = codec::take_count(input, MAX_CHUNK, 1)?;
+    let bytes = codec::take_slice(input, len)?.to_vec();
+    if total as usize > MAX_ENCODED {
+        return Err(DecodeError::TooLarge);
+    }
+    if len == 0 || (offset as usize).saturating_add(len) > total as usize {
+        return Err(DecodeError::NonCanonical);
+    }
+    Ok(Message::Chunk { id, total, offset, bytes })
 }
 
 fn take_ids(input: &mut &[u8]) -> Result<Vec<(MessageId, u8)>, DecodeError> {

@@ -29,6 +29,8 @@ pub(crate) struct Network {
     pub(crate) split_at: Option<usize>,
     /// How long it takes to notice that a connection is dead.
     pub(crate) detection: Duration,
+    /// Nodes that say other things too than their machines do.
+    pub(crate) hostile: BTreeSet<usize>,
 }
 
 pub(crate) struct Node {
@@ -91,6 +93,7 @@ impl Network {
             loss: 0,
             split_at: None,
             detection: Duration::from_secs(3),
+            hostile: BTreeSet::new(),
         }
     }
 
@@ -133,6 +136,21 @@ impl Network {
         for (a, b) in broken {
             self.cut(a, b);
         }
+    }
+
+    /// Says something to every neighbour that a machine would not.
+    pub(crate) fn say_all(&mut self, place: usize, bytes: &[u8]) {
+        let neighbours: Vec<NodeId> = self.nodes[place].gossip.neighbours().collect();
+        for peer in neighbours {
+            self.transmit(place, self.places[&peer], bytes.to_vec());
+        }
+    }
+
+    /// The nodes that are not hostile and have this one as a neighbour.
+    pub(crate) fn friends(&self, place: usize) -> BTreeSet<usize> {
+        let id = self.nodes[place].id;
+        let honest = (0..self.nodes.len()).filter(|at| !self.hostile.contains(at));
+        honest.filter(|at| self.nodes[*at].gossip.neighbours().any(|peer| peer == id)).collect()
     }
 
     /// How many living nodes have it, the publisher not counted.
@@ -193,9 +211,14 @@ impl Network {
             }
             Happening::Arrive { from, to, bytes } => {
                 if self.links.contains(&(from.min(to), from.max(to))) && self.nodes[to].alive {
+                    let is_hostile = self.hostile.contains(&from);
                     let from = self.nodes[from].id;
-                    let input = Input::Message { from, bytes: &bytes };
-                    self.nodes[to].gossip.handle_input(now, input).expect("honest peers keep the rules");
+                    let gossip = &mut self.nodes[to].gossip;
+                    let taken = gossip.handle_input(now, Input::Message { from, bytes: &bytes });
+                    assert!(taken.is_ok() || is_hostile, "honest peers keep the rules: {taken:?}");
+                    if taken.is_err() {
+                        gossip.handle_input(now, Input::Blame { peer: from }).unwrap();
+                    }
                     self.drain(to);
                 }
             }
@@ -258,7 +281,7 @@ impl Network {
 
     fn transmit(&mut self, from: usize, to: usize, bytes: Vec<u8>) {
         // Only what reconciliation would recover is lost: broadcasts and announcements.
-        let lossy = bytes.first().is_some_and(|kind| (0x10..=0x13).contains(kind));
+        let lossy = bytes.first().is_some_and(|kind| (0x10..=0x16).contains(kind));
         if !self.links.contains(&(from.min(to), from.max(to))) || (lossy && self.below(1000) < self.loss) {
             return;
         }

@@ -9,13 +9,14 @@ use proptest::prelude::*;
 use crate::network::{EPOCH, node_id};
 
 fn gossip_message() -> impl Strategy<Value = wire::Message> {
-    use wire::{Ask, Broadcast, Lane, Message, MessageId};
+    use wire::{Ask, Broadcast, Lane, Message, MessageId, Way};
     let node = || (0u32..30).prop_map(node_id);
     let peers = || {
         proptest::collection::btree_set(node(), 0..wire::MAX_PEERS).prop_map(|set| set.into_iter().collect())
     };
     let ask = prop_oneof![Just(Ask::Join), Just(Ask::High), Just(Ask::Low)];
     let lane = prop_oneof![Just(Lane::Control), Just(Lane::Urgent), Just(Lane::Normal), Just(Lane::Bulk)];
+    let way = prop_oneof![Just(Way::Pushed), Just(Way::Pulled), Just(Way::Survey)];
     let id = || any::<[u8; 16]>().prop_map(MessageId::from_bytes);
     prop_oneof![
         (1u8.., ask).prop_map(|(version, ask)| Message::Neighbour { version, ask }),
@@ -28,11 +29,15 @@ fn gossip_message() -> impl Strategy<Value = wire::Message> {
         any::<u32>().prop_map(|token| Message::Pong { token }),
         node().prop_map(|target| Message::PingFor { target }),
         node().prop_map(|target| Message::Alive { target }),
-        (node(), any::<u64>(), lane, any::<u8>(), any::<bool>(), vec(any::<u8>(), 0..50)).prop_map(
-            |(origin, nonce, lane, hops, pulled, payload)| {
-                Message::Broadcast(Broadcast { origin, nonce, lane, hops, pulled, payload })
+        (node(), any::<u64>(), lane, any::<u8>(), way, any::<u32>(), vec(any::<u8>(), 0..50)).prop_map(
+            |(origin, nonce, lane, hops, way, lifetime_ms, payload)| {
+                Message::Broadcast(Broadcast { origin, nonce, lane, hops, way, lifetime_ms, payload })
             }
         ),
+        (id(), any::<u32>()).prop_map(|(id, offset)| Message::Pull { id, offset }),
+        (id(), 0u32..900_000, vec(any::<u8>(), 1..50))
+            .prop_map(|(id, offset, bytes)| { Message::Chunk { id, total: offset + 50, offset, bytes } }),
+        Just(Message::Slow),
         (any::<bool>(), vec((id(), any::<u8>()), 1..5))
             .prop_map(|(pull, ids)| Message::Announce { pull, ids }),
         (any::<bool>(), id()).prop_map(|(tree, id)| Message::Graft { tree, id: Some(id) }),
@@ -85,6 +90,7 @@ enum Step {
     Join(u32),
     Leave,
     Backlog(u32, usize),
+    Blame(u32),
     Wait(u64),
     Early,
 }
@@ -100,6 +106,7 @@ fn script() -> impl Strategy<Value = Vec<Step>> {
         1 => peer().prop_map(Step::Join),
         1 => Just(Step::Leave),
         1 => (peer(), any::<usize>()).prop_map(|(peer, bytes)| Step::Backlog(peer, bytes)),
+        1 => peer().prop_map(Step::Blame),
         3 => (0u64..20_000_000_000).prop_map(Step::Wait),
         1 => Just(Step::Early),
     ];
@@ -125,6 +132,7 @@ fn trace(script: &[Step], shift: Duration, pester: bool) -> (Vec<Output>, Option
             Step::Backlog(peer, bytes) => {
                 gossip.handle_input(now, Input::Backlog { peer: node_id(*peer), bytes: *bytes }).unwrap();
             }
+            Step::Blame(peer) => gossip.handle_input(now, Input::Blame { peer: node_id(*peer) }).unwrap(),
             Step::Wait(nanos) => {
                 let end = now + Duration::from_nanos(*nanos);
                 while let Some(at) = gossip.poll_timeout().filter(|at| *at <= end) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cs_gossip::wire::{Broadcast, Message, Way};
 use cs_gossip::{Config, Lane, MessageId};
 
 use crate::network::Network;
@@ -174,6 +175,43 @@ fn those_who_leave_hand_their_neighbours_over() {
     assert_eq!(network.alive(), 30);
     let ids = publish_some(&mut network, 5, Lane::Normal, 100);
     assert!(ids.iter().all(|id| network.reached(id) == 29));
+}
+
+/// GOS-16
+#[test]
+fn floods_storms_lies_and_rubbish_end_every_neighbourhood_within_thirty_seconds() {
+    let mut network = network(60, 20);
+    publish_some(&mut network, 10, Lane::Normal, 100);
+    let old = Message::Broadcast(Broadcast {
+        origin: network.nodes[9].id,
+        nonce: 1,
+        lane: Lane::Normal,
+        hops: 0,
+        way: Way::Pushed,
+        lifetime_ms: 0,
+        payload: vec![1; 50],
+    });
+    network.hostile = (10..14).collect();
+    let before = [10, 11, 12, 13].map(|place| network.friends(place));
+    for turn in 0..600_u32 {
+        let lie = std::iter::repeat_n(turn.to_le_bytes(), 4).flatten().collect::<Vec<u8>>();
+        let lie = MessageId::from_bytes(lie.try_into().unwrap());
+        (0..40).for_each(|token| network.say_all(10, &Message::Ping { token }.to_bytes()));
+        (0..20).for_each(|_| network.say_all(11, &old.to_bytes()));
+        network.say_all(12, &Message::Announce { pull: false, ids: vec![(lie, 0)] }.to_bytes());
+        network.say_all(13, &[0xee; 20]);
+        network.run(SECOND / 20);
+    }
+    for (place, before) in (10..14).zip(before) {
+        // Who is sent away finds new ones to plague, for as long each.
+        assert!(!before.is_empty() && network.friends(place).is_disjoint(&before), "{place}");
+    }
+    let shunned = |node: &crate::network::Node| node.gossip.counters().shunned;
+    assert!(network.nodes.iter().map(shunned).sum::<u64>() >= 4);
+    let honest: Vec<usize> = (0..60)
+        .filter(|place| !network.hostile.contains(place) && !network.friends(*place).is_empty())
+        .collect();
+    assert_eq!(honest.len(), 56, "nobody else is blamed");
 }
 
 #[test]
