@@ -5,7 +5,6 @@ use core::time::Duration;
 
 use cs_identity::NodeId;
 
-use crate::fault::PeerFault;
 use crate::membership::Membership;
 use crate::rtt::Delay;
 use crate::shared::{Core, Misdeed};
@@ -116,22 +115,15 @@ impl Membership {
     }
 
     /// Asks a peer on another's behalf; the answer goes out with its next message.
-    pub(crate) fn ping_for(
-        &mut self,
-        core: &mut Core,
-        from: NodeId,
-        target: NodeId,
-    ) -> Result<(), PeerFault> {
-        let Some(link) = self.links.get_mut(&target) else {
-            return Ok(());
-        };
+    pub(crate) fn ping_for(&mut self, core: &mut Core, from: NodeId, target: NodeId) {
+        let Some(link) = self.links.get_mut(&target) else { return };
+        // Asked again, or by more than are answered: the answer to those that were first is on its way.
         if link.askers.contains(&from) || link.askers.len() >= MAX_ASKERS {
-            return Err(PeerFault::TooMuch);
+            return;
         }
         link.askers.push(from);
         let token = core.random() as u32;
         core.send(target, Lane::Control, &Message::Ping { token });
-        Ok(())
     }
 
     /// Something was pushed to a neighbour. If it has been silent, its death should not cost the next payload too.

@@ -339,7 +339,7 @@ impl Gossip {
             Message::ShuffleReply { peers } => members.shuffled(core, &peers),
             Message::Ping { token } => core.send(from, Lane::Control, &Message::Pong { token }),
             Message::Pong { token } => members.pong(core, from, token),
-            Message::PingFor { target } => members.ping_for(core, from, target)?,
+            Message::PingFor { target } => members.ping_for(core, from, target),
             Message::Alive { target } => members.alive(core, target),
             Message::Broadcast(broadcast) => tree.broadcast(core, members, from, broadcast)?,
             Message::Announce { pull, ids } => tree.announced(core, members, from, pull, &ids),
