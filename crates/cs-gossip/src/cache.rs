@@ -7,8 +7,8 @@ use cs_identity::NodeId;
 
 use crate::wire::{Broadcast, MessageId};
 
-/// A broadcast is sent at most this often on request: more is somebody's game.
-const SERVED_MAX: u8 = 64;
+/// A broadcast is sent at most this often on request, whole or the same in parts: more is somebody's game.
+const SERVED_MAX: usize = 64;
 
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
@@ -24,7 +24,8 @@ struct Entry {
     from: Option<NodeId>,
     /// Waits for a verdict.
     held: bool,
-    served: u8,
+    /// Bytes sent on request.
+    served: usize,
     /// Copies that came besides the first.
     copies: u8,
     /// When it is no longer served.
@@ -58,18 +59,19 @@ impl Cache {
         self.order.front().map(|(at, _)| *at)
     }
 
-    /// The broadcast and when it expires, to answer a request for it; its later parts do not count.
+    /// The broadcast and when it expires, to answer a request for a part of so many bytes.
     pub(crate) fn serve(
         &mut self,
         id: &MessageId,
         now: Duration,
-        counts: bool,
+        part: usize,
     ) -> Option<(&Broadcast, Duration)> {
         let entry = self.entries.get_mut(id).filter(|entry| !entry.held && entry.expires_at > now)?;
-        if entry.served >= SERVED_MAX {
+        let whole = entry.broadcast.payload.len().max(1);
+        if entry.served >= whole * SERVED_MAX {
             return None;
         }
-        entry.served += u8::from(counts);
+        entry.served += part.min(whole);
         Some((&entry.broadcast, entry.expires_at))
     }
 

@@ -12,8 +12,9 @@ const QUANTA: [usize; 2] = [4096, 1024];
 const PACE: Duration = Duration::from_millis(10);
 /// No link is faster, in bytes a second.
 const MOST_RATE: u128 = 1 << 40;
-/// And at least one packet.
+/// At least one packet; and at most so much where the transport has always sent all it was given.
 const LEAST_WINDOW: usize = 1200;
+const MOST_WINDOW: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Egress {
@@ -27,6 +28,8 @@ pub(crate) struct Egress {
     reported_at: Duration,
     /// Bytes a second that leave the transport while it is never empty; 0 before it is known.
     rate: u64,
+    /// What the transport may hold.
+    window: usize,
 }
 
 #[derive(Debug)]
@@ -45,16 +48,22 @@ impl Egress {
             held: 0,
             reported_at: now,
             rate: 0,
+            window: LEAST_WINDOW,
         }
     }
 
-    /// Learns the rate from what left since the last word.
+    /// Learns the rate from what left since the last word. If all did, though it was as much as was allowed, the
+    /// transport may be faster than it could show.
     pub(crate) fn reported(&mut self, now: Duration, bytes: usize) {
         let span = now.saturating_sub(self.reported_at);
-        if bytes > 0 && span >= Duration::from_millis(1) {
+        if bytes == 0 && self.held >= self.window {
+            self.window = (self.window * 2).min(MOST_WINDOW);
+        } else if bytes > 0 && span >= Duration::from_millis(1) {
             let left = self.held.saturating_sub(bytes) as u128;
             let rate = (left * 1_000_000_000 / span.as_nanos()).min(MOST_RATE) as u64;
             self.rate = if self.rate == 0 { rate } else { (self.rate * 7 + rate) / 8 };
+            let window = u128::from(self.rate) * PACE.as_nanos() / 1_000_000_000;
+            self.window = (window as usize).clamp(LEAST_WINDOW, MOST_WINDOW);
         }
         self.held = bytes;
         self.reported_at = now;
@@ -65,7 +74,7 @@ impl Egress {
         self.lanes[lane as usize].push_back(Item { bytes, expires_at });
     }
 
-    /// Control and urgent lanes are bounded by what their senders may cause; the others by `limit`.
+    /// Whether a lane has not used up its part of `limit`.
     pub(crate) fn has_room(&self, lane: Lane, limit: usize) -> bool {
         let share = match lane {
             Lane::Control | Lane::Urgent => limit,
@@ -77,8 +86,7 @@ impl Egress {
 
     /// The next message that the transport has room for. What expired is dropped.
     pub(crate) fn pop(&mut self, now: Duration) -> Option<(Lane, Vec<u8>)> {
-        let window = (self.rate as u128 * PACE.as_nanos() / 1_000_000_000) as usize;
-        if self.held >= window.max(LEAST_WINDOW) {
+        if self.held >= self.window {
             return None;
         }
         self.expire(now);
@@ -89,7 +97,8 @@ impl Egress {
         Some((lane, item.bytes))
     }
 
-    fn expire(&mut self, now: Duration) {
+    /// Drops what is no longer worth sending.
+    pub(crate) fn expire(&mut self, now: Duration) {
         for (lane, bytes) in self.lanes.iter_mut().zip(&mut self.bytes) {
             while let Some(item) = lane.pop_front_if(|item| item.expires_at <= now) {
                 *bytes -= item.bytes.len();
@@ -170,6 +179,22 @@ mod tests {
         }
         assert!((50..=53).contains(&given), "{given}");
         assert!(egress.has_room(Lane::Normal, 100_000) && !egress.has_room(Lane::Normal, 80_000));
+    }
+
+    /// GOS-15
+    #[test]
+    fn a_transport_that_sends_all_it_gets_is_given_twice_as_much_the_next_time() {
+        let mut egress = Egress::new(Duration::ZERO);
+        let at = Duration::from_millis;
+        (0..600).for_each(|_| egress.push(Lane::Normal, vec![0; 1000], Duration::MAX));
+        let given: Vec<usize> = (0..8)
+            .map(|step| {
+                let count = std::iter::from_fn(|| egress.pop(at(step * 50))).count();
+                egress.reported(at(step * 50 + 50), 0);
+                count
+            })
+            .collect();
+        assert_eq!(given, [2, 3, 5, 10, 20, 39, 77, 154]);
     }
 
     /// GOS-15

@@ -148,6 +148,8 @@ pub struct Counters {
     pub ignored: u64,
     /// Neighbours whose queue was full, so that they got announcements instead of payloads.
     pub demoted: u64,
+    /// Messages for which a neighbour's queue had no room.
+    pub dropped: u64,
     /// Peers shunned for what they did.
     pub shunned: u64,
 }

@@ -80,15 +80,19 @@ impl Core {
         self.send_until(to, lane, bytes, expires_at);
     }
 
-    /// Sends it, or drops it if it is still queued then. Links that told nothing of their queues take all at once.
+    /// Sends it, or drops it if its lane is full or it is still queued then. Links that told nothing of their queues
+    /// take all at once.
     pub(crate) fn send_until(&mut self, to: NodeId, lane: Lane, bytes: Vec<u8>, expires_at: Duration) {
-        match self.egress.get_mut(&to) {
-            Some(egress) => {
-                egress.push(lane, bytes, expires_at);
-                self.release(to);
-            }
-            None => self.hand_out(to, lane, bytes),
+        let Some(egress) = self.egress.get_mut(&to) else {
+            return self.hand_out(to, lane, bytes);
+        };
+        egress.expire(self.now);
+        if egress.has_room(lane, self.config.backlog_bytes) {
+            egress.push(lane, bytes, expires_at);
+        } else {
+            self.counters.dropped += 1;
         }
+        self.release(to);
     }
 
     /// The transport told what it holds for a peer (GOS-15).

@@ -308,7 +308,7 @@ impl Tree {
 
     /// GOS-17: answers with the next parts, as many as were asked for and have room.
     pub(crate) fn pull(&mut self, core: &mut Core, from: NodeId, id: MessageId, offset: u32) {
-        let Some((broadcast, _)) = self.cache.serve(&id, core.now, offset == 0) else {
+        let Some((broadcast, _)) = self.cache.serve(&id, core.now, BATCH) else {
             return;
         };
         let (lane, broadcast) = (broadcast.lane, Broadcast { way: Way::Pulled, ..broadcast.clone() });
@@ -361,7 +361,7 @@ impl Tree {
         if tree && members.is_active(&from) {
             core.lazy.remove(&from);
         }
-        if let Some((broadcast, expires_at)) = id.and_then(|id| self.cache.serve(&id, core.now, true)) {
+        if let Some((broadcast, expires_at)) = id.and_then(|id| self.cache.serve(&id, core.now, usize::MAX)) {
             if !core.has_room(&from, broadcast.lane) {
                 core.send(from, Lane::Control, &Message::Slow);
                 return;
