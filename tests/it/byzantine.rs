@@ -2,6 +2,7 @@
 
 use crate::stories::{file, put, world_of};
 use cs_crypto::epoch::{self, EpochSecrets};
+use cs_gossip::wire as gossip;
 use cs_identity::control::{Action, ControlGraph, Statement};
 use cs_identity::{BlindPath, OpId, SpaceId, Tag, Unverified};
 use cs_node::api::{Access, Reply, Request};
@@ -197,4 +198,37 @@ fn after_concurrent_revocations_nothing_is_written_that_either_victim_could_read
         after.retain(|id, _| !before.contains_key(id));
         assert_eq!(after.into_values().collect::<Vec<_>>(), [false, false], "victim {victim}");
     }
+}
+
+#[test]
+fn gossip_that_does_not_verify_goes_no_further_and_who_keeps_on_is_left_out() {
+    let (mut world, space) = world_of(24, &[Access::Write, Access::Write]);
+    let space: SpaceId = space.parse().unwrap();
+    world.take_events();
+    for nonce in 0..6 {
+        let body = gossip::Message::Broadcast(gossip::Broadcast {
+            origin: world.id(1),
+            nonce,
+            lane: gossip::Lane::Urgent,
+            hops: 0,
+            way: gossip::Way::Pushed,
+            lifetime_ms: 0,
+            payload: b"no change at all".to_vec(),
+        });
+        let message = Message::Gossip { space: space.into(), body: body.to_bytes() };
+        assert!(world.inject(1, 0, message.to_bytes()));
+    }
+    world.run_for(Duration::from_secs(5)).unwrap();
+    let faults: Vec<_> = world
+        .take_events()
+        .into_iter()
+        .filter_map(|(_, at, event)| match event {
+            Event::Fault { peer, what } => Some((at, peer, what.contains("ten minutes"))),
+            _ => None,
+        })
+        .collect();
+    let liar = world.id(1);
+    // The fourth time ends it (GOS-16); the rest is not looked at. Nobody but the first receiver saw any of it.
+    let expected = [false, false, false, true, false].map(|is_end| (0, liar, is_end));
+    assert_eq!(faults, expected);
 }

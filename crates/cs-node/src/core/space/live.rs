@@ -1,6 +1,9 @@
 //! Live changes: the space's gossip machine, and which links it may use.
 
-use cs_gossip::{Event as GossipEvent, Input as GossipInput, Lane as GossipLane, Output as GossipOutput};
+use cs_gossip::{
+    Event as GossipEvent, Input as GossipInput, Lane as GossipLane, MessageId, Output as GossipOutput,
+    Verdict,
+};
 use cs_identity::{NodeId, Rights};
 use cs_store::Disk;
 use cs_transport::wire::Lane;
@@ -8,6 +11,7 @@ use minicbor::{Decode, Encode};
 
 use crate::core::archive::Archive;
 use crate::core::host::Host;
+use crate::core::ports::Event;
 use crate::core::space::{Fault, Space};
 use crate::wire::Message;
 
@@ -69,9 +73,12 @@ impl Space {
         if !self.links.get(&from).is_some_and(|l| l.gossiping) {
             return Ok(());
         }
-        self.gossip
-            .handle_input(host.now, GossipInput::Message { from, bytes })
-            .map_err(|_| Fault::Malformed)?;
+        if self.gossip.handle_input(host.now, GossipInput::Message { from, bytes }).is_err() {
+            // Only a message can be a fault.
+            let _ = self.gossip.handle_input(host.now, GossipInput::Blame { peer: from });
+            self.pump_gossip(host);
+            return Err(Fault::Malformed);
+        }
         self.drain_gossip(host, store)
     }
 
@@ -122,20 +129,28 @@ impl Space {
 
     fn drain_gossip<D: Disk>(&mut self, host: &mut Host, store: &mut Archive<D>) -> Result<(), Fault> {
         let mut fault = Ok(());
-        for payload in self.pump_gossip(host) {
+        for (id, payload) in self.pump_gossip(host) {
             let taken = match minicbor::decode(&payload) {
                 Ok(Live::Statement(bytes)) => self.take_statement(host, store, &bytes).map(|_| ()),
                 Ok(Live::Operation(bytes)) => self.take_operation(host, store, &bytes).map(|_| ()),
                 Err(_) => Err(Fault::Malformed),
             };
+            let verdict = match taken {
+                // Every honest peer sees that, and passes it on to nobody.
+                Err(Fault::Malformed | Fault::OtherSpace) => Verdict::Reject,
+                _ => Verdict::Accept,
+            };
+            // It has waited since a moment ago.
+            let _ = self.gossip.validate(host.now, id, verdict);
             fault = fault.and(taken);
         }
+        self.pump_gossip(host);
         self.settle(host);
         fault
     }
 
-    /// Sends what the machine has to send; returns what it delivered.
-    fn pump_gossip(&mut self, host: &mut Host) -> Vec<Vec<u8>> {
+    /// Sends what the machine has to send; returns what it delivered and may be passed on after a verdict.
+    fn pump_gossip(&mut self, host: &mut Host) -> Vec<(MessageId, Vec<u8>)> {
         let mut delivered = Vec::new();
         while let Some(output) = self.gossip.poll_output() {
             match output {
@@ -143,7 +158,14 @@ impl Space {
                     let message = Message::Gossip { space: self.id.into(), body: bytes };
                     self.send(host, to, lane_of(lane), &message);
                 }
-                GossipOutput::Event(GossipEvent::Deliver { payload, .. }) => delivered.push(payload),
+                GossipOutput::Event(GossipEvent::Deliver { id, payload, .. }) => {
+                    delivered.push((id, payload))
+                }
+                GossipOutput::Event(GossipEvent::Shunned { peer }) => {
+                    let what =
+                        "so much needless or faulty gossip that its live changes are ignored for ten minutes";
+                    host.event(Event::Fault { peer, what });
+                }
                 // Sessions are the node's own business: it keeps one with every member it can reach.
                 GossipOutput::Connect { .. } | GossipOutput::Disconnect { .. } | GossipOutput::Event(_) => {}
             }

@@ -117,8 +117,10 @@ impl Space {
         keys: Keyring,
     ) -> Self {
         let seed = host.random();
-        let gossip = Gossip::new(cs_gossip::Config::default(), host.me, host.now, seed)
-            .expect("the default configuration is valid");
+        // What does not verify is passed on to nobody, or honest peers would be blamed for it.
+        let config = cs_gossip::Config { validate: true, ..cs_gossip::Config::default() };
+        let gossip =
+            Gossip::new(config, host.me, host.now, seed).expect("the default configuration is valid");
         Self {
             id,
             name,
