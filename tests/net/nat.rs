@@ -5,15 +5,16 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use cs_node::api::{Access, Net, Reply, Request};
+use cs_node::api::Access;
 use cs_tests::internet::{Home, Host, Internet, Kind};
 use cs_tests::real::{Node, Setup, until};
 
 use crate::lab::{LIMIT, Lab, arrives, become_equal};
+use crate::matrix::{self, net};
 use crate::observer::{From, Observer, seen_by, told_from};
 
 /// The port of nodes that others begin with.
-const PORT: u16 = 4040;
+pub(crate) const PORT: u16 = 4040;
 
 /// What RFC 4787 says of a router: whether the outer port is the same for all, whether it is the next one each time,
 /// and who may answer.
@@ -222,14 +223,6 @@ fn a_device_behind_a_router_joins_a_public_one() {
     sync(&lab, &a, &b);
 }
 
-/// What a node says of its own network.
-fn net(node: &Node) -> Option<Net> {
-    match node.ask(&Request::Net) {
-        Ok(Reply::Net(net)) => Some(*net),
-        _ => None,
-    }
-}
-
 /// Two homes, the nodes in them, and the hub between.
 struct Homes {
     homes: [Home; 2],
@@ -296,4 +289,83 @@ fn a_device_behind_an_open_router_is_reached_where_its_hub_sees_it() {
     let hubs = net(&homes.nodes[0]).expect("it answers").hubs;
     assert!(hubs.len() == 1 && hubs[0].connected, "{hubs:?}");
     homes.sync_directly(&lab);
+}
+
+/// What a router does, in the words of `net`: how it maps, and whom it lets in.
+fn kind_of(kind: Kind) -> (&'static str, &'static str) {
+    let (open, strict) = ("endpoint-independent", "address-and-port-dependent");
+    match kind {
+        Kind::Full => (open, open),
+        Kind::Addr => (open, "address-dependent"),
+        Kind::Sym | Kind::Seq | Kind::CgnSym => (strict, strict),
+        _ => (open, strict),
+    }
+}
+
+#[test]
+fn each_device_knows_what_kind_of_router_it_is_behind() {
+    let Some(internet) = Internet::new() else { return };
+    let lab = Lab::new();
+    let [public, other] = ["hub", "public"].map(|name| internet.public(name, 2));
+    let (_hub, contacts) = matrix::hub(&lab, &public);
+    let knows = |node: &Node, expected: (&str, &str)| {
+        let known = until(LIMIT, || {
+            let net = net(node)?;
+            ((&*net.mapping, &*net.filtering) == expected).then_some(net)
+        });
+        known.ok_or_else(|| format!("{expected:?}: {:?}", net(node)))
+    };
+    std::thread::scope(|scope| {
+        // A router that hairpins is found stricter than it is, and why is not known yet.
+        let is_asked = |kind: &Kind| kind.has_v4() && !matches!(kind, Kind::Block | Kind::Hair);
+        for kind in Kind::ALL.into_iter().filter(is_asked) {
+            let (internet, lab, contacts, knows) = (&internet, &lab, &contacts, &knows);
+            scope.spawn(move || {
+                let Some(home) = internet.home(kind, 1) else { return };
+                let node = matrix::node(lab, &kind.name(), &home.hosts()[0], contacts);
+                let net = knows(&node, kind_of(kind)).unwrap_or_else(|why| panic!("{kind:?}: {why}"));
+                assert_eq!(net.step, (kind == Kind::Seq).then_some(1), "{kind:?}");
+            });
+        }
+        scope.spawn(|| {
+            let node = matrix::node(&lab, "public", &other, &contacts);
+            let known = until(LIMIT, || net(&node).filter(|net| net.mapping == "public"));
+            assert!(known.is_some_and(|net| net.reachable), "{:?}", net(&node));
+        });
+    });
+}
+
+/// With one address of one hub, what can be known is known, and nothing else is claimed.
+#[test]
+fn a_hub_with_one_address_shows_whether_ports_matter_and_no_more() {
+    let Some(internet) = Internet::new() else { return };
+    let lab = Lab::new();
+    let (_hub, contacts) = matrix::hub(&lab, &internet.public("hub", 1));
+    let (same, strict) = ("port-independent", "address-and-port-dependent");
+    for (kind, expected) in [
+        (Kind::Full, (same, same)),
+        (Kind::Addr, (same, same)),
+        (Kind::Port, (same, strict)),
+        // What the hub's own port is mapped to says nothing of the port that would be let in.
+        (Kind::Sym, (strict, "unknown")),
+        (Kind::Seq, (strict, "unknown")),
+    ] {
+        let home = internet.home(kind, 1).expect("it needs no miniupnpd");
+        let node = matrix::node(&lab, &kind.name(), &home.hosts()[0], &contacts);
+        let known = until(LIMIT, || net(&node).filter(|net| (&*net.mapping, &*net.filtering) == expected));
+        assert!(known.is_some(), "{kind:?}: {:?}", net(&node));
+    }
+}
+
+#[test]
+fn where_udp_is_blocked_a_code_is_met_and_folders_sync_over_tcp() {
+    let Some(internet) = Internet::new() else { return };
+    let lab = Lab::new();
+    let public = internet.public("hub", 1);
+    let homes = [Kind::Block, Kind::Port].map(|kind| internet.home(kind, 1).expect("it needs no miniupnpd"));
+    let (_hub, contacts) = matrix::hub(&lab, &public);
+    let [a, b] = [0, 1].map(|at| matrix::node(&lab, ["a", "b"][at], &homes[at].hosts()[0], &contacts));
+    sync(&lab, &a, &b);
+    let relays = net(&a).expect("it answers").relays;
+    assert!(relays.iter().any(|relay| relay.transport == "tcp" && relay.state == "allocated"), "{relays:?}");
 }

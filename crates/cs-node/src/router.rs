@@ -19,8 +19,10 @@ impl Router {
     /// `port`: where others on the network reach this node, if a router may be asked for it.
     pub(crate) fn of(addrs: &[SocketAddr], port: Option<u16>) -> Self {
         let is_local = |addr: &SocketAddr| addr.ip().is_loopback();
+        // A global IPv6 address says little: before most of them a firewall stands.
+        let is_public = |addr: &SocketAddr| addr.is_ipv4() && is_global(addr.ip());
         // With a public address, or with nothing but the loopback, nobody stands between.
-        let is_between = !addrs.iter().any(|addr| is_global(addr.ip())) && !addrs.iter().all(is_local);
+        let is_between = !addrs.iter().any(is_public) && !addrs.iter().all(is_local);
         let port = port.filter(|_| is_between);
         let started = port.map(|port| PortMapping::start(MappingConfig::new(port)));
         let (mapping, events) = started.unzip();

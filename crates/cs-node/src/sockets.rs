@@ -1,9 +1,12 @@
 //! The sockets of a node, and what it relays for others on them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use cs_identity::SecretKey;
-use cs_transport::net::{BindError, Endpoint, EndpointConfig, Events, RelayConfig};
+use cs_transport::mapping::is_global;
+use cs_transport::net::{
+    Alternate, BindError, Endpoint, EndpointConfig, Events, RelayConfig, local_addresses,
+};
 
 use crate::driver::Options;
 
@@ -11,25 +14,46 @@ use crate::driver::Options;
 const RELAY_TCP_PORT: u16 = 443;
 
 /// Binds the sockets. Hubs and bootstrap nodes relay for others on them; a hub over TCP as well, where its port is free and
-/// this user may have it.
+/// this user may have it. With two public addresses they tell others too what kind of NAT those are behind.
 pub(crate) async fn bind(secret: &SecretKey, options: &Options) -> Result<(Endpoint, Events), BindError> {
-    match Endpoint::bind(config(secret, options, options.is_hub)).await {
-        Err(BindError::Socket { address, .. }) if options.is_hub && address.port() == RELAY_TCP_PORT => {
-            Endpoint::bind(config(secret, options, false)).await
+    let mut extras = Extras { over_tcp: options.is_hub, alternate: alternate(&options.listen) };
+    loop {
+        match Endpoint::bind(config(secret, options, extras)).await {
+            // What is beside the node's own port is left out rather than missed.
+            Err(BindError::Socket { address, .. }) if extras.over_tcp && address.port() == RELAY_TCP_PORT => {
+                extras.over_tcp = false;
+            }
+            Err(_) if extras.alternate.is_some() => extras.alternate = None,
+            bound => return bound,
         }
-        bound => bound,
     }
 }
 
-fn config(secret: &SecretKey, options: &Options, over_tcp: bool) -> EndpointConfig {
+/// What a relay has beside the node's own port.
+#[derive(Clone, Copy)]
+struct Extras {
+    over_tcp: bool,
+    alternate: Option<Alternate>,
+}
+
+/// The machine's first two public addresses, if the node listens on both, and the port after its own.
+fn alternate(listen: &[SocketAddr]) -> Option<Alternate> {
+    let any = listen.iter().find(|listen| listen.ip().is_unspecified() && listen.port() != 0)?;
+    let public = local_addresses().into_iter().filter(|ip| ip.is_ipv4() && is_global(*ip));
+    let [first, second] = *public.take(2).collect::<Vec<IpAddr>>() else { return None };
+    Some(Alternate { first, second, second_port: any.port().checked_add(1)? })
+}
+
+fn config(secret: &SecretKey, options: &Options, extras: Extras) -> EndpointConfig {
     let mut config = EndpointConfig::new(secret.clone());
     if !options.listen.is_empty() {
         config.listen.clone_from(&options.listen);
     }
     if options.is_hub || options.is_bootstrap {
         let at = |listen: &SocketAddr| SocketAddr::new(listen.ip(), RELAY_TCP_PORT);
-        let tcp = config.listen.iter().filter(|_| over_tcp).map(at).collect();
-        config.relay = Some(RelayConfig { tcp, ..RelayConfig::default() });
+        let tcp = config.listen.iter().filter(|_| extras.over_tcp).map(at).collect();
+        let alternate = extras.alternate;
+        config.relay = Some(RelayConfig { tcp, alternate, ..RelayConfig::default() });
     }
     config
 }

@@ -9,10 +9,11 @@ use crate::api::DhtView;
 pub struct Net {
     /// Whether strangers can reach it, as far as it knows.
     pub reachable: bool,
-    /// How the outside port is chosen: `unknown`, `public` (no NAT), `endpoint-independent`, `address-dependent` or
-    /// `address-and-port-dependent`.
+    /// How the outside port is chosen: `unknown`, `public` (no NAT), `endpoint-independent`, `port-independent` (one for all
+    /// ports of an address; of others it is not known), `address-dependent` or `address-and-port-dependent`.
     pub mapping: String,
-    /// Who is let in: `unknown`, `endpoint-independent`, `address-dependent` or `address-and-port-dependent`.
+    /// Who is let in: `unknown`, `endpoint-independent`, `port-independent`, `address-dependent` or
+    /// `address-and-port-dependent`.
     pub filtering: String,
     /// By how much the outside port moves from one destination to the next, if steadily.
     pub step: Option<i32>,

@@ -46,12 +46,14 @@ fn nat(net: &Net) -> String {
     let mapping = match net.mapping.as_str() {
         "public" => return "none: the internet sees this device as it is".to_owned(),
         "endpoint-independent" => "one port outside for everybody",
+        "port-independent" => "one port outside for all ports of a hub, and for other hubs not known",
         "address-dependent" => "another port outside for each address",
         "address-and-port-dependent" => "another port outside for each peer",
         _ => return "not known yet".to_owned(),
     };
     let filtering = match net.filtering.as_str() {
         "endpoint-independent" => "lets everybody in",
+        "port-independent" => "lets in who was spoken to from any port, others perhaps",
         "address-dependent" => "lets addresses in that were spoken to",
         "address-and-port-dependent" => "lets in only who was spoken to",
         _ => "whom it lets in is not known",

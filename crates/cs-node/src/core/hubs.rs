@@ -17,8 +17,8 @@ const HOMES_MAX: usize = 3;
 /// Addresses of a hub in a record.
 const ADDRS_MAX: usize = 2;
 
-/// Relays that the transport is told of.
-const RELAYS_MAX: usize = 8;
+/// Relays that the transport is told of: of three hubs, by both families, over UDP and TCP.
+const RELAYS_MAX: usize = 12;
 
 /// Nodes that are asked to pass a signal on, at most: the transport takes the first ones.
 const VIA_MAX: usize = 6;
@@ -85,11 +85,14 @@ impl Hubs {
             transport,
             credentials: RelayCredentials::Node(hub.id),
         };
-        let by_udp = hubs.iter().filter_map(|hub| Some(relay(hub, *hub.addrs.first()?, RelayTransport::Udp)));
-        let by_tcp = hubs.iter().filter_map(|hub| {
-            let addr = SocketAddr::new(hub.addrs.first()?.ip(), WEB_PORT);
-            Some(relay(hub, addr, RelayTransport::Tcp))
+        // One of each family: which of them this machine speaks is known to the transport.
+        let places = hubs.iter().flat_map(|hub| {
+            let of = |is_v4| hub.addrs.iter().find(move |addr| addr.is_ipv4() == is_v4);
+            [true, false].into_iter().filter_map(of).map(|addr| (*hub, *addr))
         });
+        let by_udp = places.clone().map(|(hub, addr)| relay(hub, addr, RelayTransport::Udp));
+        let by_tcp =
+            places.map(|(hub, addr)| relay(hub, SocketAddr::new(addr.ip(), WEB_PORT), RelayTransport::Tcp));
         let mut relays = self.relays.clone();
         for relay in by_udp.chain(by_tcp) {
             if !relays.iter().any(|other| (other.addr, other.transport) == (relay.addr, relay.transport)) {

@@ -39,13 +39,15 @@ impl Network {
 
     /// Whether strangers reach this node; `None` while that is not known.
     pub(crate) fn is_reached(&self) -> Option<bool> {
+        let is_reached = self.nat.mapping == NatMapping::Public || self.mapped().is_some();
+        // An open NAT lets strangers in only while something keeps its mapping: the session with a hub.
+        (is_reached || self.nat.mapping != NatMapping::Unknown).then_some(is_reached)
+    }
+
+    /// Whether a NAT lets everybody in, for as long as this node keeps its mapping.
+    pub(crate) fn is_open(&self) -> bool {
         let NatReport { mapping, filtering, .. } = self.nat;
-        let is_open =
-            mapping == NatMapping::EndpointIndependent && filtering == NatFiltering::EndpointIndependent;
-        if mapping == NatMapping::Public || is_open || self.mapped().is_some() {
-            return Some(true);
-        }
-        (mapping != NatMapping::Unknown).then_some(false)
+        mapping == NatMapping::EndpointIndependent && filtering == NatFiltering::EndpointIndependent
     }
 }
 
@@ -68,7 +70,7 @@ impl<D: Disk> NodeCore<D> {
             .homes()
             .map(|hub| NetHub { node: hub.id.to_string(), connected: self.peers.contains_key(&hub.id) });
         Net {
-            reachable: !self.discovery.hubs.hidden,
+            reachable: !self.discovery.hubs.hidden || self.network.is_open(),
             mapping: mapping_name(*mapping).to_owned(),
             filtering: filtering_name(*filtering).to_owned(),
             step: *step,
@@ -128,7 +130,7 @@ impl<D: Disk> NodeCore<D> {
 
     /// For `doctor`: this node's own network in a sentence.
     pub(crate) fn network_finding(&self) -> Finding {
-        let is_reached = !self.discovery.hubs.hidden;
+        let is_reached = !self.discovery.hubs.hidden || self.network.is_open();
         let homes: Vec<_> = self.discovery.hubs.homes().map(|hub| self.peers.contains_key(&hub.id)).collect();
         let (level, finding, advice) = if is_reached {
             (Level::Fine, "Strangers can reach this device, as far as it knows.".to_owned(), None)
@@ -242,6 +244,7 @@ fn mapping_name(mapping: NatMapping) -> &'static str {
         NatMapping::Unknown => "unknown",
         NatMapping::Public => "public",
         NatMapping::EndpointIndependent => "endpoint-independent",
+        NatMapping::PortIndependent => "port-independent",
         NatMapping::AddressDependent => "address-dependent",
         NatMapping::AddressAndPortDependent => "address-and-port-dependent",
     }
@@ -251,6 +254,7 @@ fn filtering_name(filtering: NatFiltering) -> &'static str {
     match filtering {
         NatFiltering::Unknown => "unknown",
         NatFiltering::EndpointIndependent => "endpoint-independent",
+        NatFiltering::PortIndependent => "port-independent",
         NatFiltering::AddressDependent => "address-dependent",
         NatFiltering::AddressAndPortDependent => "address-and-port-dependent",
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -18,6 +18,8 @@ use super::addresses::canonical;
 use super::change::addresses;
 use super::endpoint::{Shared, entropy};
 use super::event::Event;
+use super::nat;
+use super::punching::is_private;
 use super::report::{Relay, RelayCredentials, RelayState, RelayTransport};
 use super::routes::{Exit, Leaving};
 use crate::stun::Credentials;
@@ -41,14 +43,35 @@ const PERMIT: Duration = Duration::from_millis(500);
 
 /// The allocations of an endpoint.
 #[derive(Debug, Default)]
-pub(crate) struct Allocations(Mutex<BTreeMap<(SocketAddr, RelayTransport), Held>>);
+pub(crate) struct Allocations {
+    held: Mutex<BTreeMap<(SocketAddr, RelayTransport), Held>>,
+    /// Counts addresses that came and went.
+    changed: watch::Sender<u64>,
+}
 
 #[derive(Debug)]
 struct Held {
     inbox: mpsc::Sender<Command>,
     exit: Exit,
-    relayed: Option<SocketAddr>,
+    given: Option<Given>,
     task: AbortHandle,
+}
+
+/// What a relay gave.
+#[derive(Clone, Copy, Debug)]
+struct Given {
+    relayed: SocketAddr,
+    /// This node as the relay sees it.
+    mapped: SocketAddr,
+}
+
+/// An address of this node's own that sends back what it is sent, and tells from where it came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reflector {
+    pub(crate) relayed: SocketAddr,
+    pub(crate) mapped: SocketAddr,
+    /// Stands for the way by the relay to `mapped`.
+    pub(crate) there: SocketAddr,
 }
 
 #[derive(Debug)]
@@ -64,20 +87,60 @@ enum Command {
 impl Allocations {
     /// The relayed addresses of this node.
     pub(crate) fn relayed(&self) -> Vec<SocketAddr> {
-        self.lock().values().filter_map(|held| held.relayed).collect()
+        self.lock().values().filter_map(|held| held.given).map(|given| given.relayed).collect()
     }
 
     /// An address that stands for `peer` by way of this node's relay.
     pub(crate) fn by_relay(&self, shared: &Shared, peer: SocketAddr) -> Option<SocketAddr> {
+        let (held, peer) = (self.lock(), canonical(peer));
+        let reaches =
+            |held: &&Held| held.given.is_some_and(|given| given.relayed.is_ipv4() == peer.is_ipv4());
+        held.values().find(reaches).map(|held| shared.routes.show(held.exit, peer))
+    }
+
+    /// Whether a relay that this node has an address on is at this one.
+    pub(crate) fn is_at(&self, ip: IpAddr) -> bool {
+        self.lock().iter().any(|((relay, _), held)| {
+            relay.ip() == ip || held.given.is_some_and(|given| given.relayed.ip() == ip)
+        })
+    }
+
+    /// As [`Self::by_relay`] where that is the only way out: UDP does not pass, or not in the peer's family.
+    pub(crate) fn detour(&self, shared: &Shared, peer: SocketAddr) -> Option<SocketAddr> {
+        let peer = canonical(peer);
+        // No relay sends into this node's own network, and there nothing is in the way.
+        let is_only_way = !is_private(peer) && (self.is_tcp_only() || !shared.speaks(peer));
+        is_only_way.then(|| self.by_relay(shared, peer)).flatten()
+    }
+
+    /// Addresses over datagrams that send back to this node.
+    pub(crate) fn reflectors(&self, shared: &Shared) -> Vec<Reflector> {
         let held = self.lock();
-        let mut ready = held.values().filter(|held| held.relayed.is_some());
-        ready.next().map(|held| shared.routes.show(held.exit, peer))
+        let of = |(key, held): (&(SocketAddr, RelayTransport), &Held)| {
+            let Given { relayed, mapped } = held.given.filter(|_| key.1 == RelayTransport::Udp)?;
+            let there = shared.routes.show(held.exit, mapped);
+            (relayed.is_ipv4() == mapped.is_ipv4()).then_some(Reflector { relayed, mapped, there })
+        };
+        held.iter().filter_map(of).collect()
+    }
+
+    /// Told of every address that comes or goes.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Notes what a relay gave, or that it is gone.
+    fn give(&self, relay: &Relay, given: Option<Given>) {
+        if let Some(held) = self.lock().get_mut(&(canonical(relay.addr), relay.transport)) {
+            held.given = given;
+        }
+        self.changed.send_modify(|count| *count += 1);
     }
 
     /// Whether UDP seems to be blocked: the only allocation there is goes over TCP.
     pub(crate) fn is_tcp_only(&self) -> bool {
         let held = self.lock();
-        let mut ready = held.iter().filter(|(_, held)| held.relayed.is_some()).peekable();
+        let mut ready = held.iter().filter(|(_, held)| held.given.is_some()).peekable();
         ready.peek().is_some() && ready.all(|((_, transport), _)| *transport == RelayTransport::Tcp)
     }
 
@@ -111,7 +174,7 @@ impl Allocations {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(SocketAddr, RelayTransport), Held>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -119,7 +182,10 @@ impl Allocations {
 pub(crate) fn set(shared: &Arc<Shared>, relays: &[Relay]) {
     let mut held = shared.allocations.lock();
     let key = |relay: &Relay| (canonical(relay.addr), relay.transport);
-    let wanted = |transport| relays.iter().filter(move |relay| relay.transport == transport).take(HELD_MAX);
+    // One of a family that this machine does not speak would take the place of one that serves.
+    let speaks = |relay: &&Relay| relay.addr.ip().is_loopback() || shared.speaks(relay.addr);
+    let of = |transport| relays.iter().filter(move |relay| relay.transport == transport);
+    let wanted = |transport| of(transport).filter(speaks).take(HELD_MAX);
     let wanted = wanted(RelayTransport::Udp).chain(wanted(RelayTransport::Tcp)).collect::<Vec<_>>();
     held.retain(|known, held| {
         let stays = wanted.iter().any(|relay| key(relay) == *known);
@@ -137,7 +203,7 @@ pub(crate) fn set(shared: &Arc<Shared>, relays: &[Relay]) {
         let (exit, leaving) = shared.routes.open_exit(Some(canonical(relay.addr)));
         let run = hold(shared.clone(), relay.clone(), exit, commands, leaving);
         let task = tokio::spawn(run).abort_handle();
-        held.insert(key(relay), Held { inbox, exit, relayed: None, task });
+        held.insert(key(relay), Held { inbox, exit, given: None, task });
     }
 }
 
@@ -149,32 +215,41 @@ async fn hold(
     mut commands: mpsc::Receiver<Command>,
     mut leaving: mpsc::Receiver<Leaving>,
 ) {
-    if relay.transport == RelayTransport::Tcp {
-        sleep(UDP_FIRST).await;
-    }
     let mut wait = AGAIN_FIRST;
     loop {
-        let others = shared.allocations.relayed().len();
-        // A stream is the last resort: not while datagrams pass.
-        if relay.transport == RelayTransport::Udp || others == 0 {
-            state(&shared, &relay, RelayState::Connecting);
-            let Ok((wire, arrivals)) = Wire::open(&shared, &relay).await else {
-                state(&shared, &relay, RelayState::Unreachable);
-                sleep(wait).await;
-                wait = (wait * 2).min(AGAIN_MOST);
-                continue;
-            };
-            let Some(mut allocation) = Allocation::new(&shared, &relay, exit, wire) else { return };
-            let was_up = allocation.run(&mut commands, &mut leaving, arrivals).await;
-            if let Some(held) = shared.allocations.lock().get_mut(&(canonical(relay.addr), relay.transport)) {
-                held.relayed = None;
-            }
-            if was_up {
-                wait = AGAIN_FIRST;
-            }
+        if relay.transport == RelayTransport::Tcp {
+            nothing_passes(&shared.allocations).await;
+        }
+        state(&shared, &relay, RelayState::Connecting);
+        let Ok((wire, arrivals)) = Wire::open(&shared, &relay).await else {
+            state(&shared, &relay, RelayState::Unreachable);
+            sleep(wait).await;
+            wait = (wait * 2).min(AGAIN_MOST);
+            continue;
+        };
+        let Some(mut allocation) = Allocation::new(&shared, &relay, exit, wire) else { return };
+        let was_up = allocation.run(&mut commands, &mut leaving, arrivals).await;
+        shared.allocations.give(&relay, None);
+        if was_up {
+            wait = AGAIN_FIRST;
         }
         sleep(wait).await;
         wait = (wait * 2).min(AGAIN_MOST);
+    }
+}
+
+/// A stream is the last resort: waits until datagrams have had their chance and none pass.
+async fn nothing_passes(allocations: &Allocations) {
+    let mut changes = allocations.changes();
+    loop {
+        changes.mark_unchanged();
+        if allocations.relayed().is_empty() {
+            match timeout(UDP_FIRST, changes.changed()).await {
+                Err(_) => return,
+                Ok(_) => continue,
+            }
+        }
+        let _ = changes.changed().await;
     }
 }
 
@@ -246,6 +321,8 @@ struct Allocation<'a> {
     /// What was to leave before its permission was there.
     held_back: VecDeque<Leaving>,
     was_up: bool,
+    /// When peers were last permitted or sent to: the relay lets through 64 at a time.
+    used: BTreeMap<IpAddr, Duration>,
     /// This machine's addresses when it began.
     home: BTreeSet<IpAddr>,
 }
@@ -260,8 +337,20 @@ impl<'a> Allocation<'a> {
         let client = Client::new(ClientConfig::new(credentials, transport), entropy().ok()?);
         let (permits, held_back) = (Vec::new(), VecDeque::new());
         let started = Instant::now();
-        let home = addresses();
-        Some(Self { shared, relay, exit, wire, client, started, permits, held_back, was_up: false, home })
+        let (used, home) = (BTreeMap::new(), addresses());
+        Some(Self {
+            shared,
+            relay,
+            exit,
+            wire,
+            client,
+            started,
+            permits,
+            held_back,
+            was_up: false,
+            used,
+            home,
+        })
     }
 
     /// Until the allocation is gone; whether there was one.
@@ -308,20 +397,47 @@ impl<'a> Allocation<'a> {
     }
 
     fn permit(&mut self, ip: IpAddr, done: oneshot::Sender<()>) {
-        // Refused for the other family, say: then there is nothing to wait for.
-        if self.client.permit(self.now(), ip).is_ok() {
+        // Refused for the other family, say, or permitted before: then there is nothing to wait for.
+        let is_there = self.client.wrap(&mut Vec::new(), SocketAddr::new(ip, 1), b"").is_ok();
+        if self.let_in(ip) && !is_there {
             self.permits.retain(|(_, done)| !done.is_closed());
             self.permits.push((ip, done));
+        }
+    }
+
+    /// Asks the relay to let a peer through, in the place of the one unused for longest if there are too many.
+    fn let_in(&mut self, ip: IpAddr) -> bool {
+        let now = self.now();
+        self.used.insert(ip.to_canonical(), now);
+        if self.client.permit(now, ip).is_err() {
+            self.make_room(ip);
+        }
+        self.client.permit(now, ip).is_ok()
+    }
+
+    fn make_room(&mut self, but: IpAddr) {
+        let others = self.used.iter().filter(|(ip, _)| **ip != but.to_canonical());
+        if let Some(oldest) = others.min_by_key(|(_, at)| **at).map(|(ip, _)| *ip) {
+            self.used.remove(&oldest);
+            self.client.release(self.now(), oldest);
         }
     }
 
     /// Sends to a peer; `false` when the stream is broken. The first datagram asks for a channel, and waits for it.
     async fn leave(&mut self, to: SocketAddr, bytes: Vec<u8>) -> bool {
         let mut message = Vec::new();
+        self.used.insert(canonical(to).ip(), self.now());
         if self.client.wrap(&mut message, to, &bytes).is_ok() {
             return self.wire.send(self.shared, message).await;
         }
-        if self.client.bind(self.now(), to).is_ok() {
+        let now = self.now();
+        let mut is_coming = self.client.bind(now, to).is_ok();
+        if !is_coming {
+            // Without a channel each datagram is some bytes longer, and no other difference.
+            self.make_room(to.ip());
+            is_coming = self.client.bind(now, to).is_ok() || self.let_in(to.ip());
+        }
+        if is_coming {
             if self.held_back.len() >= HELD_BACK {
                 self.held_back.pop_front();
             }
@@ -345,31 +461,37 @@ impl<'a> Allocation<'a> {
         true
     }
 
+    /// The relay lets a peer through, or does not: what waited for that is sent, or dropped. `false` when the stream is broken.
+    async fn decided(&mut self, ip: IpAddr) -> bool {
+        self.permits.retain(|(of, _)| *of != ip);
+        for (to, bytes) in core::mem::take(&mut self.held_back) {
+            let mut message = Vec::new();
+            if self.client.wrap(&mut message, to, &bytes).is_ok() {
+                if !self.wire.send(self.shared, message).await {
+                    return false;
+                }
+            } else if canonical(to).ip() != ip {
+                self.held_back.push_back((to, bytes));
+            }
+        }
+        true
+    }
+
     async fn on_event(&mut self, event: turn::Event) -> bool {
         match event {
-            turn::Event::Allocated { relayed, .. } => {
+            turn::Event::Allocated { relayed, mapped, .. } => {
                 self.was_up = true;
-                let key = (canonical(self.relay.addr), self.relay.transport);
-                if let Some(held) = self.shared.allocations.lock().get_mut(&key) {
-                    held.relayed = Some(relayed);
-                }
+                self.shared.allocations.give(self.relay, Some(Given { relayed, mapped: canonical(mapped) }));
                 state(self.shared, self.relay, RelayState::Allocated { relayed });
+                if !self.wire.is_stream() {
+                    tokio::spawn(nat::find_out(self.shared.clone(), self.relay.addr));
+                }
             }
             turn::Event::Permitted(ip) | turn::Event::NotPermitted { ip, .. } => {
-                self.permits.retain(|(of, _)| *of != ip);
+                return self.decided(ip).await;
             }
             turn::Event::Bound(peer) | turn::Event::NotBound { peer, .. } => {
-                self.permits.retain(|(of, _)| *of != peer.ip());
-                for (to, bytes) in core::mem::take(&mut self.held_back) {
-                    let mut message = Vec::new();
-                    if self.client.wrap(&mut message, to, &bytes).is_ok() {
-                        if !self.wire.send(self.shared, message).await {
-                            return false;
-                        }
-                    } else if to != peer {
-                        self.held_back.push_back((to, bytes));
-                    }
-                }
+                return self.decided(peer.ip()).await;
             }
             turn::Event::Refused(code) => {
                 state(self.shared, self.relay, RelayState::Refused(code));

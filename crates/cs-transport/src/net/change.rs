@@ -33,6 +33,7 @@ impl NetworkChangeHint for Hint {
 /// Has every path proven anew, every relay asked anew, and every peer told of the addresses that are here now.
 pub(crate) fn changed(shared: &Arc<Shared>) {
     shared.tally.network_changes.add();
+    shared.reach.moved(addresses());
     shared.quic.handle_network_change(Some(Arc::new(Hint { here: addresses() })));
     shared.allocations.restart();
     for link in shared.peers().all_sessions() {
@@ -43,6 +44,9 @@ pub(crate) fn changed(shared: &Arc<Shared>) {
 /// Looks from time to time whether the network is another one. Ends with the endpoint.
 pub(crate) async fn watch(shared: Weak<Shared>) {
     let mut before = addresses();
+    if let Some(shared) = shared.upgrade() {
+        shared.reach.moved(before.clone());
+    }
     let mut slept = Slept::start();
     loop {
         sleep(LOOK).await;
@@ -74,8 +78,9 @@ impl Slept {
     }
 }
 
-/// The addresses of all interfaces but the loopback and those of one link.
-pub(crate) fn addresses() -> BTreeSet<IpAddr> {
+/// The addresses of all interfaces of this machine but the loopback and those of one link (IPv6). About 20 µs.
+#[must_use]
+pub fn addresses() -> BTreeSet<IpAddr> {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
     let ips =
         interfaces.into_iter().filter(|interface| !interface.is_loopback()).map(|interface| interface.ip());

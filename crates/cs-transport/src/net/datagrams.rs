@@ -67,6 +67,12 @@ impl Service {
         if self.shared.attempts.deliver(side.from, &message, &side.bytes) {
             return;
         }
+        if message.class() == Class::Request && message.method() == Method::BINDING {
+            let from = self.shared.routes.behind(side.from).map_or(side.from, |(_, peer)| peer);
+            if self.shared.bindings.reflect(from, &message) {
+                return;
+            }
+        }
         if message.class() != Class::Request
             && message.method() != Method::BINDING
             && self.shared.allocations.input(side.from, &side.bytes)

@@ -24,6 +24,8 @@ use super::routes::is_route;
 const ADDRESSES_MAX: usize = 16;
 /// Addresses that are found meanwhile and tried.
 const FOUND_MAX: usize = 8;
+/// Addresses of the peer that are tried over a relay.
+const DETOURS_MAX: usize = 4;
 /// Between the starts of two attempts (RFC 8305 section 5 suggests 250 ms for TCP): later addresses get their chance
 /// before a silent one has timed out.
 const STAGGER: Duration = Duration::from_millis(50);
@@ -101,14 +103,18 @@ async fn race(
     let mut seen = BTreeSet::new();
     let name = peer.to_string();
     let one = |address, after| attempt_one(shared, peer, &name, address, after);
-    // Where UDP does not pass, every address is reached over the relay.
-    let detours = addrs.iter().filter_map(|addr| shared.allocations.by_relay(shared, *addr));
-    let detours = if shared.allocations.is_tcp_only() { detours.collect() } else { Vec::new() };
+    // Where an address cannot be reached otherwise, the relay leads there, as soon as there is one.
+    let mut changes = shared.allocations.changes();
+    let detours = |around: &[SocketAddr]| {
+        let around = around.iter().filter_map(|addr| shared.allocations.detour(shared, *addr));
+        around.take(DETOURS_MAX).collect::<Vec<_>>()
+    };
+    let (all, mut taken) = (addrs.clone(), detours(&addrs));
     let mut attempts = addrs
         .into_iter()
         .filter(|address| !is_route(*address) && seen.insert(*address))
         .take(ADDRESSES_MAX)
-        .chain(detours)
+        .chain(taken.clone())
         .zip(0u32..)
         .map(|(address, turn)| one(address, STAGGER * turn))
         .collect::<FuturesUnordered<_>>();
@@ -125,6 +131,12 @@ async fn race(
                 Err(_) => {}
             },
             has_begun = &mut seeking, if is_seeking => (is_seeking, may_find) = (false, has_begun),
+            Ok(()) = changes.changed() => for detour in detours(&all) {
+                if !taken.contains(&detour) {
+                    taken.push(detour);
+                    attempts.push(one(detour, Duration::ZERO));
+                }
+            },
             Some(address) = more.recv() => {
                 if found < FOUND_MAX {
                     found += 1;

@@ -121,6 +121,16 @@ impl Shared {
         let is_both = |local: &SocketAddr| local.is_ipv4() || local.ip().is_unspecified();
         (self.local.iter().any(is_both), self.local.iter().any(SocketAddr::is_ipv6))
     }
+
+    /// Whether the sockets and this machine speak the family of this address: one without an address of its own in that
+    /// family reaches nobody there.
+    pub(crate) fn speaks(&self, addr: SocketAddr) -> bool {
+        let (v4, v6) = self.families();
+        let has_socket = if addr.is_ipv4() { v4 } else { v6 };
+        let bound =
+            self.local.iter().any(|local| local.is_ipv4() == addr.is_ipv4() && local.ip().is_loopback());
+        has_socket && (bound || change::addresses().iter().any(|own| own.is_ipv4() == addr.is_ipv4()))
+    }
 }
 
 impl Endpoint {
@@ -320,7 +330,7 @@ impl Endpoint {
         stun::observe(self.shared(), server, timeout).await
     }
 
-    /// The relays from which this node may take an address, best first; at most 8. They replace those given before.
+    /// The relays from which this node may take an address, best first; at most 12. They replace those given before.
     pub fn set_relays(&self, relays: Vec<Relay>) {
         self.shared().reach.set_relays(relays.clone());
         allocations::set(self.shared(), &relays);

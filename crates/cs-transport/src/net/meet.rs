@@ -10,25 +10,20 @@ use futures::StreamExt;
 use futures::future::{join, join_all};
 use futures::stream::FuturesUnordered;
 use noq::{FourTuple, PathError, PathStatus};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::addresses::{canonical, mapped, reachable};
 use super::connection::Link;
 use super::endpoint::{Shared, entropy};
-use super::event::Event;
-use super::report::{CandidateKind, How, NatMapping, Outcome, RelayTransport, Via};
+use super::report::{CandidateKind, How, Outcome, Via};
 use super::routes::is_route;
 use super::signal::{self, SignalFault};
-use super::{dial, punching};
-use crate::punch::{CheckKey, PunchConfig, is_allowed, judge_nat};
-use crate::wire::{Candidate, CandidateSource, Connect, MAX_CANDIDATES, NatHint};
+use super::{dial, nat, punching};
+use crate::punch::{CheckKey, PunchConfig, is_allowed};
+use crate::wire::{Candidate, CandidateSource, Connect, MAX_CANDIDATES};
 
 /// Nodes that are asked to pass a signal on.
 const VIA_MAX: usize = 3;
-/// Servers that are asked for this node's outside address before candidates are told: three show a NAT's step.
-const SERVERS_MAX: usize = 3;
-/// How long they have.
-const OBSERVE: Duration = Duration::from_millis(600);
 /// How long a signal may take, there and back.
 const SIGNAL: Duration = Duration::from_secs(5);
 /// How long reaching a passing node may take.
@@ -142,9 +137,8 @@ fn begin(shared: &Arc<Shared>, peer: NodeId, is_asker: bool, mine: &Connect, the
     let (asker, answerer) = if is_asker { (mine, theirs) } else { (theirs, mine) };
     let key = CheckKey::derive(&asker.nonce, &answerer.nonce);
     let loopback = shared.local.iter().any(|local| local.ip().is_loopback());
-    let (v4, v6) = shared.families();
     let usable = |candidate: &&Candidate| {
-        let speaks = if candidate.addr.is_ipv4() { v4 } else { v6 };
+        let speaks = shared.speaks(candidate.addr);
         if !speaks {
             let kind = kind_of(candidate.source);
             shared.reach.note(&peer, candidate.addr, kind, Outcome::NoSocket);
@@ -154,12 +148,15 @@ fn begin(shared: &Arc<Shared>, peer: NodeId, is_asker: bool, mine: &Connect, the
     let permits = shared.clone();
     let theirs_at = ips(theirs);
     tokio::spawn(async move { permits.allocations.permit(theirs_at).await });
-    let remote = theirs.candidates.iter().filter(usable).copied().collect::<Vec<_>>();
-    for candidate in &remote {
+    // A relay needs no punching, and its success would end an attempt that a straight path takes longer for.
+    let is_relayed = |candidate: &Candidate| candidate.source == CandidateSource::Relayed;
+    let usable = theirs.candidates.iter().filter(usable).copied();
+    let (relayed, remote) = usable.partition::<Vec<_>, _>(is_relayed);
+    for candidate in relayed.iter().chain(&remote) {
         shared.reach.note(&peer, candidate.addr, kind_of(candidate.source), Outcome::Trying);
-        if candidate.source == CandidateSource::Relayed {
-            offer(shared, peer, candidate.addr, How::Relayed);
-        }
+    }
+    for candidate in relayed {
+        offer(shared, peer, candidate.addr, How::Relayed);
     }
     by_own_relay(shared, peer, &theirs.candidates);
     let config = PunchConfig { key, is_asker, local_nat: mine.nat, remote_nat: theirs.nat, remote };
@@ -169,17 +166,17 @@ fn begin(shared: &Arc<Shared>, peer: NodeId, is_asker: bool, mine: &Connect, the
 /// The way over this node's own relay: where the peer has none that this node can send to.
 fn by_own_relay(shared: &Arc<Shared>, peer: NodeId, candidates: &[Candidate]) {
     let of = |source| candidates.iter().filter(move |candidate| candidate.source == source);
-    let (v4, v6) = shared.families();
-    let speaks = |addr: SocketAddr| if addr.is_ipv4() { v4 } else { v6 };
     let is_tcp_only = shared.allocations.is_tcp_only();
-    if !is_tcp_only && of(CandidateSource::Relayed).any(|candidate| speaks(candidate.addr)) {
+    if !is_tcp_only && of(CandidateSource::Relayed).any(|candidate| shared.speaks(candidate.addr)) {
         return;
     }
     let outside = of(CandidateSource::Relayed)
         .chain(of(CandidateSource::Mapped))
         .chain(of(CandidateSource::Reflexive))
         .chain(of(CandidateSource::Host));
-    for candidate in outside.take(BY_RELAY_MAX) {
+    // Round by the relay to the relay itself is no spare way.
+    let worth = |candidate: &&Candidate| is_tcp_only || !shared.allocations.is_at(candidate.addr.ip());
+    for candidate in outside.filter(worth).take(BY_RELAY_MAX) {
         if let Some(addr) = shared.allocations.by_relay(shared, candidate.addr) {
             offer(shared, peer, addr, How::Relayed);
         }
@@ -201,7 +198,7 @@ pub(crate) fn offer(shared: &Arc<Shared>, peer: NodeId, addr: SocketAddr, how: H
     };
     match (link, dial) {
         (Some(link), _) if link.dialled => {
-            tokio::spawn(open_path(link, addr));
+            tokio::spawn(open_path(shared.clone(), link, addr));
         }
         // The other side opens it.
         (Some(_), _) => {}
@@ -214,19 +211,27 @@ pub(crate) fn offer(shared: &Arc<Shared>, peer: NodeId, addr: SocketAddr, how: H
 pub(crate) fn offer_found(shared: &Arc<Shared>, link: &Arc<Link>) {
     if link.dialled {
         for addr in shared.reach.found(&link.peer.node) {
-            tokio::spawn(open_path(link.clone(), addr));
+            tokio::spawn(open_path(shared.clone(), link.clone(), addr));
         }
     }
 }
 
 /// Opens a path, as a spare one: the monitor decides which one data takes.
-async fn open_path(link: Arc<Link>, addr: SocketAddr) {
+async fn open_path(shared: Arc<Shared>, link: Arc<Link>, addr: SocketAddr) {
+    let peer = link.peer.node;
+    let note = |outcome| {
+        if shared.reach.how(&peer, addr) == Some(How::Relayed) {
+            let addr = shared.routes.behind(addr).map_or(addr, |(_, peer)| peer);
+            shared.reach.note(&peer, addr, CandidateKind::Relayed, outcome);
+        }
+    };
     let four = FourTuple::from_remote(mapped(addr));
     for _ in 0..OPENS {
         let opening = link.connection.open_path_ensure(four, PathStatus::Backup);
         match timeout(SIGNAL, opening).await {
             Ok(Err(PathError::RemoteCidsExhausted | PathError::MaxPathIdReached)) => sleep(OPEN_AGAIN).await,
-            _ => return,
+            Ok(Ok(path)) => return note(Outcome::Open { rtt: path.stats().rtt }),
+            _ => return note(Outcome::NoAnswer { sent: 1 }),
         }
     }
 }
@@ -255,24 +260,9 @@ async fn gather(shared: &Arc<Shared>) -> Option<Connect> {
     let hosts = shared.local.iter().flat_map(|local| reachable(*local)).map(canonical);
     let is_loopback = shared.local.iter().any(|local| local.ip().is_loopback());
     let hosts = hosts.filter(|host| is_loopback || !host.ip().is_loopback()).collect::<Vec<_>>();
-    let servers = servers(shared);
-    let asked = servers.iter().map(|server| async move {
-        let asked_at = Instant::now();
-        let seen = super::stun::observe(shared, *server, OBSERVE).await;
-        if seen.is_ok() {
-            shared.reach.relay_rtt(*server, asked_at.elapsed());
-        }
-        seen
-    });
-    let seen = join_all(asked).await.into_iter().flatten().collect::<Vec<_>>();
-    let ips = hosts.iter().map(SocketAddr::ip).collect::<Vec<_>>();
-    let nat = judge_nat(&ips, &seen);
-    if let Some(report) = shared.reach.judged(nat, seen.iter().any(|addr| ips.contains(&addr.ip()))) {
-        shared.events.try_send(Event::NatChanged(report));
-    }
-    // The one seen last first: a sequential NAT goes on from there.
-    let reflexive = if seen.is_empty() { shared.reach.nat().reflexive } else { seen };
-    let reflexive = reflexive.into_iter().rev();
+    let outside = nat::look(shared).await;
+    // The one seen last first: a NAT that counts goes on from there.
+    let reflexive = outside.seen.into_iter().rev();
     let mapped = shared.reach.mapped();
     let all = (hosts.iter().map(|addr| (CandidateSource::Host, *addr)))
         .chain(mapped.into_iter().map(|addr| (CandidateSource::Mapped, addr)))
@@ -285,24 +275,7 @@ async fn gather(shared: &Arc<Shared>) -> Option<Connect> {
             candidates.push(Candidate { source, addr });
         }
     }
-    Some(Connect { nonce: entropy().ok()?, nat, candidates })
-}
-
-/// Who can tell this node's outside address: relays, then peers, each machine once.
-fn servers(shared: &Shared) -> Vec<SocketAddr> {
-    let relays = shared.reach.relays().into_iter();
-    let relays = relays.filter(|relay| relay.transport == RelayTransport::Udp).map(|relay| relay.addr);
-    let links = shared.peers().all_sessions();
-    let peers = links.iter().map(|link| shared.remote_of(&link.connection));
-    let mut servers = Vec::<SocketAddr>::new();
-    for server in relays.chain(peers).map(canonical) {
-        // On one machine every node has the same address: there ports tell nodes apart.
-        let is_known = servers.iter().any(|known| known.ip() == server.ip() && !server.ip().is_loopback());
-        if !is_known && !is_route(server) && server.is_ipv4() && servers.len() < SERVERS_MAX {
-            servers.push(server);
-        }
-    }
-    servers
+    Some(Connect { nonce: entropy().ok()?, nat: outside.hint, candidates })
 }
 
 fn kind_of(source: CandidateSource) -> CandidateKind {
@@ -311,15 +284,5 @@ fn kind_of(source: CandidateSource) -> CandidateKind {
         CandidateSource::Reflexive => CandidateKind::Reflexive,
         CandidateSource::Mapped => CandidateKind::Mapped,
         CandidateSource::Relayed => CandidateKind::Relayed,
-    }
-}
-
-/// The report's word for what ports tell.
-pub(crate) fn mapping_of(hint: NatHint, is_public: bool) -> NatMapping {
-    match hint {
-        NatHint::Unknown => NatMapping::Unknown,
-        NatHint::Cone if is_public => NatMapping::Public,
-        NatHint::Cone => NatMapping::EndpointIndependent,
-        NatHint::Symmetric | NatHint::Sequential(_) => NatMapping::AddressAndPortDependent,
     }
 }

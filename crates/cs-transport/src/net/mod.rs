@@ -21,6 +21,7 @@ mod lanes;
 mod mapping;
 mod meet;
 mod monitor;
+mod nat;
 mod peers;
 mod punching;
 mod reach;
@@ -33,6 +34,7 @@ mod socket;
 mod stun;
 
 pub use ask::AskError;
+pub use change::addresses as local_addresses;
 pub use config::{BindError, EndpointConfig};
 pub use counters::Counters;
 pub use endpoint::Endpoint;

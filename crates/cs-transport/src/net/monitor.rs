@@ -147,6 +147,7 @@ impl Monitor {
     /// Looks at all counters and does what follows.
     async fn step(&mut self) {
         let now = self.now();
+        self.follow();
         for (number, watched) in &self.open {
             self.paths.sampled(now, *number, sample(&watched.path));
         }
@@ -167,6 +168,23 @@ impl Monitor {
                     self.shared.tally.paths_died.add();
                     self.link.renew.notify_one();
                 }
+            }
+        }
+    }
+
+    /// A path whose peer is at another address by now, since its NAT forgot it, goes on there.
+    fn follow(&mut self) {
+        for (number, watched) in &mut self.open {
+            let Ok(remote) = watched.path.remote_address().map(canonical) else { continue };
+            if remote == watched.remote {
+                continue;
+            }
+            self.shared.routes.unwatch(watched.remote, &self.pulse);
+            self.shared.routes.watch(remote, &self.pulse);
+            watched.remote = remote;
+            if let Some(way) = self.link.ways.lock().open.get_mut(number) {
+                let moved = describe(&self.shared, &self.link.peer.node, self.link.dialled, remote);
+                *way = Way { how: way.how, ..moved };
             }
         }
     }

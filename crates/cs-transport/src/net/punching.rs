@@ -14,7 +14,7 @@ use tokio::time::{Duration, Instant, sleep_until, timeout};
 use super::endpoint::{Shared, entropy};
 use super::meet;
 use super::report::{CandidateKind, How, Outcome};
-use super::routes::{Exit, Leaving};
+use super::routes::{Exit, Leaving, is_route};
 use crate::punch::{Base, Output, Punch, PunchConfig, TargetKind, TargetState, check_id};
 use crate::stun::{Class, Message, TransactionId};
 use crate::wire::{Datagram, classify};
@@ -43,13 +43,14 @@ struct Known {
 
 impl Attempts {
     /// Passes a STUN message to the attempt that it belongs to; `false` if there is none.
+    /// A check that came over a relay proves nothing that was not known.
     pub(crate) fn deliver(&self, from: SocketAddr, message: &Message<'_>, bytes: &Bytes) -> bool {
         let known = self.lock();
         let id = match message.class() {
             Class::Request => check_id(message),
             _ => known.by_transaction.get(&message.transaction()).copied(),
         };
-        let inbox = id.and_then(|id| known.by_id.get(&id));
+        let inbox = id.filter(|_| !is_route(from)).and_then(|id| known.by_id.get(&id));
         inbox.is_some_and(|inbox| inbox.try_send((Base::Main, from, bytes.clone())).is_ok())
     }
 

@@ -1,16 +1,19 @@
 //! What an endpoint was told and has found out about ways to itself and to its peers.
 
-use core::net::SocketAddr;
-use std::collections::{BTreeMap, VecDeque};
+use core::net::{IpAddr, SocketAddr};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cs_identity::NodeId;
 use tokio::time::{Duration, Instant};
 
 use super::addresses::canonical;
-use super::meet::mapping_of;
-use super::report::{CandidateKind, How, NatReport, Outcome, Relay, RelayReport, RelayState, Tried, Via};
+use super::report::{
+    CandidateKind, How, NatFiltering, NatMapping, NatReport, Outcome, Relay, RelayReport, RelayState, Tried,
+    Via,
+};
 use super::routes::is_route;
+use crate::stun::{Behaviour, Dependence};
 use crate::wire::{Connect, NatHint};
 
 /// Peers whose attempts are remembered.
@@ -20,7 +23,7 @@ const TRIED_MAX: usize = 64;
 /// Addresses from port mapping that are taken.
 const MAPPED_MAX: usize = 8;
 /// Relays that are taken.
-const RELAYS_MAX: usize = 8;
+const RELAYS_MAX: usize = 12;
 /// Outside addresses remembered.
 const REFLEXIVE_MAX: usize = 8;
 
@@ -30,6 +33,8 @@ const FOUND_MAX: usize = 1024;
 const FRESH: Duration = Duration::from_secs(15);
 /// Answers to questions to meet, remembered for those that come again over another node.
 const ANSWERED_MAX: usize = 64;
+/// Relayed addresses that have knocked, remembered.
+const KNOCKED_MAX: usize = 32;
 
 /// Shared by all tasks of an endpoint.
 #[derive(Debug, Default)]
@@ -40,12 +45,51 @@ struct Known {
     relays: Vec<Relay>,
     mapped: Vec<SocketAddr>,
     nat: NatReport,
+    evidence: Evidence,
     tried: BTreeMap<NodeId, Vec<Tried>>,
     /// Peers in `tried`, the one dialled longest ago first.
     order: VecDeque<NodeId>,
     found: BTreeMap<(NodeId, SocketAddr), (How, Instant)>,
     vias: BTreeMap<NodeId, Vec<Via>>,
     answered: VecDeque<(NodeId, [u8; 16], Connect)>,
+}
+
+/// What the verdict on the NAT rests upon.
+#[derive(Debug, Default)]
+struct Evidence {
+    /// This machine's addresses then.
+    home: BTreeSet<IpAddr>,
+    /// From what several addresses saw.
+    judged: NatMapping,
+    /// From whether a relayed address got in.
+    knocked: NatFiltering,
+    /// From a server with two addresses.
+    discovered: Behaviour,
+    knocked_from: VecDeque<SocketAddr>,
+}
+
+impl Evidence {
+    fn mapping(&self) -> NatMapping {
+        use NatMapping::{AddressAndPortDependent, AddressDependent, EndpointIndependent, Public};
+        match (self.judged, self.discovered.mapping) {
+            (Public, _) => Public,
+            // It was seen to vary.
+            (judged @ (AddressDependent | AddressAndPortDependent), Some(Dependence::None) | None) => judged,
+            (_, Some(Dependence::None)) => EndpointIndependent,
+            (_, Some(Dependence::Address)) => AddressDependent,
+            (_, Some(Dependence::AddressAndPort)) => AddressAndPortDependent,
+            (judged, None) => judged,
+        }
+    }
+
+    fn filtering(&self) -> NatFiltering {
+        match self.discovered.filtering {
+            Some(Dependence::None) => NatFiltering::EndpointIndependent,
+            Some(Dependence::Address) => NatFiltering::AddressDependent,
+            Some(Dependence::AddressAndPort) => NatFiltering::AddressAndPortDependent,
+            None => self.knocked,
+        }
+    }
 }
 
 impl Reach {
@@ -95,19 +139,62 @@ impl Reach {
         reports.for_each(|one| one.rtt = Some(rtt));
     }
 
-    /// Notes what ports tell of this node's NAT; the report, if that changed it.
-    pub(crate) fn judged(&self, hint: NatHint, is_public: bool) -> Option<NatReport> {
-        let mut known = self.lock();
+    /// Notes what several addresses saw of this node, and how its NAT counts; the report, if that changed it.
+    pub(crate) fn judged(&self, mapping: NatMapping, hint: NatHint) -> Option<NatReport> {
+        if mapping == NatMapping::Unknown {
+            return None;
+        }
         let step = match hint {
             NatHint::Sequential(step) => Some(i32::from(step)),
             _ => None,
         };
-        let verdict = (mapping_of(hint, is_public), step);
-        if hint == NatHint::Unknown || verdict == (known.nat.mapping, known.nat.step) {
-            return None;
+        let mut known = self.lock();
+        known.evidence.judged = mapping;
+        known.conclude(step)
+    }
+
+    /// Notes what a server with two addresses showed; the report, if that changed it. `own`: the addresses of this machine.
+    pub(crate) fn discovered(&self, own: &BTreeSet<IpAddr>, behaviour: Behaviour) -> Option<NatReport> {
+        let mut known = self.lock();
+        if behaviour.mapped.is_some_and(|mapped| own.contains(&mapped.ip())) {
+            known.evidence.judged = NatMapping::Public;
         }
-        (known.nat.mapping, known.nat.step) = verdict;
-        Some(known.nat.clone())
+        if behaviour.mapping.is_some() || behaviour.filtering.is_some() {
+            let before = known.evidence.discovered.filtering;
+            // What came in once shows an open filter; what did not may have been lost.
+            let filtering = [before, behaviour.filtering].into_iter().flatten().min();
+            known.evidence.discovered = Behaviour { filtering, ..behaviour };
+        }
+        let step = behaviour.port_step.map(i32::from).or(known.nat.step);
+        known.conclude(step)
+    }
+
+    /// Notes whether a relayed address got in, unless nothing was learned.
+    pub(crate) fn knocked(&self, filtering: NatFiltering) {
+        if filtering != NatFiltering::Unknown {
+            self.lock().evidence.knocked = filtering;
+        }
+    }
+
+    /// Whether this relayed address has not knocked before, and has been sent nothing.
+    pub(crate) fn is_first_knock(&self, relayed: SocketAddr) -> bool {
+        let from = &mut self.lock().evidence.knocked_from;
+        let is_first = !from.contains(&relayed);
+        if is_first {
+            from.truncate(KNOCKED_MAX - 1);
+            from.push_front(relayed);
+        }
+        is_first
+    }
+
+    /// This machine has these addresses now: with others, it is in another network, of which nothing is known yet.
+    pub(crate) fn moved(&self, home: BTreeSet<IpAddr>) {
+        let mut known = self.lock();
+        if known.evidence.home != home {
+            known.evidence = Evidence { home, ..Evidence::default() };
+            known.nat.reflexive.clear();
+            let _ = known.conclude(None);
+        }
     }
 
     /// Notes that a peer was found at an address, and by which means.
@@ -231,6 +318,20 @@ impl Reach {
     }
 }
 
+impl Known {
+    /// The verdict of all evidence; the report, if it is another one.
+    fn conclude(&mut self, step: Option<i32>) -> Option<NatReport> {
+        let (mapping, filtering) = (self.evidence.mapping(), self.evidence.filtering());
+        let varies = matches!(mapping, NatMapping::AddressDependent | NatMapping::AddressAndPortDependent);
+        let verdict = (mapping, filtering, step.filter(|_| varies));
+        if verdict == (self.nat.mapping, self.nat.filtering, self.nat.step) {
+            return None;
+        }
+        (self.nat.mapping, self.nat.filtering, self.nat.step) = verdict;
+        Some(self.nat.clone())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use cs_identity::SecretKey;
@@ -277,6 +378,43 @@ mod tests {
         assert_eq!(reach.observed(at(1)), None, "known, and now the newest again");
         (3..20).for_each(|port| drop(reach.observed(at(port))));
         assert_eq!(reach.nat().reflexive.len(), REFLEXIVE_MAX);
+    }
+
+    #[test]
+    fn tp_45_all_evidence_together_makes_the_verdict_and_ends_with_the_network() {
+        let reach = Reach::default();
+        let verdict = || (reach.nat().mapping, reach.nat().filtering, reach.nat().step);
+        let (own, mapped) = (BTreeSet::from([IpAddr::from([10, 0, 0, 1])]), ([192, 0, 2, 1], 7).into());
+        reach.moved(own.clone());
+        assert_eq!(reach.judged(NatMapping::Unknown, NatHint::Unknown), None);
+        reach.knocked(NatFiltering::PortIndependent);
+        assert!(reach.judged(NatMapping::PortIndependent, NatHint::Cone).is_some());
+        assert_eq!(verdict(), (NatMapping::PortIndependent, NatFiltering::PortIndependent, None));
+        // A server with two addresses knows better, and what came in once counts more than what did not.
+        let seen = |mapping, filtering| {
+            let behaviour = Behaviour { mapped: Some(mapped), mapping, filtering, ..Behaviour::default() };
+            reach.discovered(&own, behaviour)
+        };
+        assert!(seen(Some(Dependence::None), Some(Dependence::Address)).is_some());
+        assert_eq!(seen(Some(Dependence::None), Some(Dependence::AddressAndPort)), None);
+        assert_eq!(verdict(), (NatMapping::EndpointIndependent, NatFiltering::AddressDependent, None));
+        // It was seen to vary after all.
+        reach.judged(NatMapping::AddressAndPortDependent, NatHint::Sequential(2));
+        assert_eq!(verdict().0, NatMapping::AddressAndPortDependent);
+        assert_eq!(verdict().2, Some(2));
+        reach.moved(own.clone());
+        assert_eq!(verdict().2, Some(2), "the network is the same");
+        reach.moved(BTreeSet::new());
+        assert_eq!(verdict(), (NatMapping::Unknown, NatFiltering::Unknown, None));
+    }
+
+    #[test]
+    fn tp_45_a_relayed_address_knocks_once() {
+        let reach = Reach::default();
+        let at = |port| SocketAddr::from(([192, 0, 2, 1], port));
+        assert!(reach.is_first_knock(at(1)) && !reach.is_first_knock(at(1)));
+        (2..60).for_each(|port| assert!(reach.is_first_knock(at(port))));
+        assert_eq!(reach.lock().evidence.knocked_from.len(), KNOCKED_MAX);
     }
 
     /// TP-30. What travels by a relay is seen to come from it, or from the route to it: nobody may be told to dial either.

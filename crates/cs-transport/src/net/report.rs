@@ -198,7 +198,11 @@ pub enum NatMapping {
     Public,
     /// One outside address, whatever the destination.
     EndpointIndependent,
-    /// Another outside address for each destination address.
+    /// One outside address for all ports of one destination; whether others see another one is not known, since one server
+    /// alone could be asked.
+    PortIndependent,
+    /// Another outside address for each destination address; whether for each port too is not known if no server could
+    /// be asked at two.
     AddressDependent,
     /// Another outside address for each destination address and port.
     AddressAndPortDependent,
@@ -212,6 +216,8 @@ pub enum NatFiltering {
     Unknown,
     /// All that come to a mapped address.
     EndpointIndependent,
+    /// Those from any port of an address that was sent to; whether from others too is not known.
+    PortIndependent,
     /// Those from addresses that were sent to.
     AddressDependent,
     /// Those from addresses and ports that were sent to.

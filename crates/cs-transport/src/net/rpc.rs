@@ -113,10 +113,12 @@ impl<'a> Attempts<'a> {
         let fresh = entropy().map_err(|_| RpcRefused::UnusableKey)?;
         let (datagram, call) =
             seal_request(&self.shared.local_key, &self.peer, fresh, now_ms, &self.request, MAX_RPC)?;
-        let waiting = Waiting { answer: self.sender.clone(), addr: self.addr };
+        // Asked each time: a relay may be there by now, where nothing else passes.
+        let addr = self.shared.allocations.detour(self.shared, self.addr).unwrap_or(self.addr);
+        let waiting = Waiting { answer: self.sender.clone(), addr };
         self.shared.calls.lock().insert(call.id(), waiting);
         self.sent.insert(call.id(), call);
-        self.shared.datagrams.send(self.addr, datagram);
+        self.shared.datagrams.send(addr, datagram);
         Ok(())
     }
 

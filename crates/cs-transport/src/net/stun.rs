@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::addresses::canonical;
 use super::endpoint::{Shared, entropy};
@@ -17,10 +17,16 @@ use crate::stun::{Message, TransactionId, binding_request, read_binding_answer};
 
 /// Wait for the first answer (RFC 8489 section 6.2.1); doubles with each further datagram.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// What this node sends to itself is sent again this often: nobody else has work with it.
+const REFLECT_AGAIN: Duration = Duration::from_millis(200);
 
 /// Binding requests that wait for their answer.
 #[derive(Debug, Default)]
-pub(crate) struct Bindings(Mutex<BTreeMap<TransactionId, Waiting>>);
+pub(crate) struct Bindings {
+    waiting: Mutex<BTreeMap<TransactionId, Waiting>>,
+    /// Requests that come back to this node itself.
+    reflected: Mutex<BTreeMap<TransactionId, oneshot::Sender<SocketAddr>>>,
+}
 
 #[derive(Debug)]
 struct Waiting {
@@ -41,8 +47,19 @@ impl Bindings {
             .is_some_and(|request| request.answer.send(canonical(address)).is_ok())
     }
 
+    /// Takes a request that this node sent to itself, and that came from there; `false` if it is somebody else's.
+    pub(crate) fn reflect(&self, from: SocketAddr, message: &Message<'_>) -> bool {
+        let sender = self.reflected().remove(&message.transaction());
+        // Who asked may have given up.
+        sender.is_some_and(|sender| sender.send(canonical(from)).is_ok())
+    }
+
+    fn reflected(&self) -> MutexGuard<'_, BTreeMap<TransactionId, oneshot::Sender<SocketAddr>>> {
+        self.reflected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<TransactionId, Waiting>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -77,4 +94,23 @@ pub(crate) async fn observe(
     }
     shared.events.try_send(Event::AddressObserved { addr });
     Ok(addr)
+}
+
+/// Sends a request to an address that leads back here, and again until `limit`: from where it arrives.
+pub(crate) async fn reflected(shared: &Shared, to: SocketAddr, limit: Duration) -> Option<SocketAddr> {
+    let transaction = entropy().ok()?;
+    let (sender, mut arrived) = oneshot::channel();
+    shared.bindings.reflected().insert(transaction, sender);
+    let send = async {
+        loop {
+            shared.datagrams.send(to, binding_request(transaction));
+            tokio::select! {
+                from = &mut arrived => return from.ok(),
+                () = sleep(REFLECT_AGAIN) => {}
+            }
+        }
+    };
+    let from = timeout(limit, send).await.ok().flatten();
+    shared.bindings.reflected().remove(&transaction);
+    from
 }

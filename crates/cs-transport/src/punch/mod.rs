@@ -11,6 +11,6 @@ mod plan;
 
 pub use check::{CheckKey, check_id};
 pub use machine::{Base, Output, Punch, PunchConfig, PunchFault, Target, TargetState};
-pub use plan::{TargetKind, judge_nat};
+pub use plan::{TargetKind, judge_ports};
 
 pub(crate) use check::is_allowed;

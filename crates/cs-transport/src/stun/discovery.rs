@@ -19,8 +19,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(300);
 /// filter takes to be found.
 const SENDS_MAX: u8 = 3;
 
-/// On what a mapping, or a filter, depends (RFC 4787 sections 4.1 and 5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// On what a mapping, or a filter, depends (RFC 4787 sections 4.1 and 5): the later, the stricter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Dependence {
     /// On nothing: one mapping for all, and whoever knows it can send to it.
     None,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use cs_transport::punch::{Base, CheckKey, Output, Punch, PunchConfig, TargetKind, TargetState, judge_nat};
+use cs_transport::punch::{Base, CheckKey, Output, Punch, PunchConfig, TargetKind, TargetState, judge_ports};
 use cs_transport::wire::{Candidate, CandidateSource, NatHint};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -165,7 +165,7 @@ impl World {
     fn gather(&mut self, host: usize) -> (NatHint, Vec<Candidate>) {
         let (home, local) = self.homes[host];
         let seen = SERVERS.map(|server| self.nats[home].outbound(local, server.into(), &mut self.rng));
-        let hint = judge_nat(&[local.ip()], &seen);
+        let hint = judge_ports(&seen);
         let mut candidates = vec![Candidate { source: CandidateSource::Host, addr: local }];
         if self.six {
             candidates.push(Candidate { source: CandidateSource::Host, addr: Self::six_of(host) });

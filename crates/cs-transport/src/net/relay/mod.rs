@@ -94,6 +94,7 @@ impl RelayService {
             sooner: Notify::new(),
         });
         relay.learn_own();
+        relay.server().set_own_ports(local.iter().map(SocketAddr::port));
         tokio::spawn(run_timer(Arc::downgrade(&relay)));
         for listener in listeners {
             tokio::spawn(streams::accept_all(Arc::downgrade(&relay), listener, requests_per_second));
@@ -115,7 +116,10 @@ impl RelayService {
 
     /// A message of a client on the shared socket, which has `local` as its address.
     pub(crate) fn handle_datagram(self: &Arc<Self>, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) {
-        if self.config.udp {
+        // Nobody takes an address through one that he has here: no datagram goes round in this relay.
+        if self.server().is_relayed(remote) {
+            self.tally.relay_refused.add();
+        } else if self.config.udp {
             self.handle(FiveTuple { transport: Transport::Udp, local, remote }, bytes);
         }
     }

@@ -185,6 +185,7 @@ pub struct Server {
     table: Table,
     /// This host's addresses.
     own: BTreeSet<IpAddr>,
+    own_ports: BTreeSet<u16>,
     total: Bucket,
     outbox: VecDeque<Output>,
     counters: ServerCounters,
@@ -204,6 +205,7 @@ impl Server {
             nonces: Nonces::new(seed),
             table: Table::default(),
             own: BTreeSet::new(),
+            own_ports: BTreeSet::new(),
             total: Bucket::new(Duration::ZERO, total, total),
             outbox: VecDeque::new(),
             counters: ServerCounters::default(),
@@ -213,6 +215,21 @@ impl Server {
     /// Which addresses this host has: nothing is sent there but to other allocations.
     pub fn set_own(&mut self, own: impl IntoIterator<Item = IpAddr>) {
         self.own = own.into_iter().map(|ip| ip.to_canonical()).collect();
+    }
+
+    /// Ports of this host at which everybody may ask, and so the relay's clients too: the node's own, say. None at first.
+    pub fn set_own_ports(&mut self, ports: impl IntoIterator<Item = u16>) {
+        self.own_ports = ports.into_iter().collect();
+    }
+
+    /// Whether an address is one that this relay gave out.
+    #[must_use]
+    pub fn is_relayed(&self, addr: SocketAddr) -> bool {
+        self.table.at(addr).is_some()
+    }
+
+    fn is_own_service(&self, peer: SocketAddr) -> bool {
+        self.own.contains(&peer.ip()) && self.own_ports.contains(&peer.port())
     }
 
     /// Takes a datagram, or a message of a stream, from a client. What is for a peer is handed back.
@@ -389,7 +406,7 @@ impl Server {
         }
         let private = self.config.allow_private;
         let is_own = self.own.contains(&peer.ip()) || self.table.is_relay(peer.ip());
-        if (is_own && !private) || !allows_port(peer.port(), private) {
+        if (is_own && !private && !self.is_own_service(peer)) || !allows_port(peer.port(), private) {
             return Err(PeerFault::NotPermitted);
         }
         self.counters.relayed += 1;

@@ -249,7 +249,7 @@ impl Server {
     }
 
     /// Whether the client may talk with this peer (TP-25): one of its allocation's family, outside this network, and not this
-    /// host, but for other clients' allocations on it.
+    /// host, but for other clients' allocations and for what it serves to everybody.
     fn check_peer(&self, from: &FiveTuple, peer: SocketAddr) -> Result<(), Code> {
         let allocation =
             self.table.of(from).filter(|allocation| allocation.relayed.is_some()).ok_or(Code(437))?;
@@ -257,6 +257,9 @@ impl Server {
             return Err(Code(443));
         }
         let private = self.config.allow_private;
+        if self.is_own_service(peer) {
+            return if allows_port(peer.port(), private) { Ok(()) } else { Err(Code(403)) };
+        }
         if self.table.is_relay(peer.ip()) || self.own.contains(&peer.ip()) {
             return if private || self.table.is_relay(peer.ip()) { Ok(()) } else { Err(Code(403)) };
         }

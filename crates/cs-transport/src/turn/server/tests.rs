@@ -263,6 +263,21 @@ fn tp_25_two_clients_of_one_relay_reach_each_other_and_nothing_else_on_it() {
 }
 
 #[test]
+fn tp_25_the_node_behind_the_relay_is_reached_at_its_own_port_alone() {
+    let mut world = World::new(ServerConfig::default());
+    world.server.set_own_ports([4040]);
+    let (ann, _) = world.join("ann", tuple(1, 5000, Transport::Tcp));
+    world.client(ann).permit(NOW, relay_ip()).expect("there is room");
+    world.settle();
+    let [node, other] = [4040, 4041].map(|port| SocketAddr::new(relay_ip(), port));
+    world.say(ann, other, b"hello").expect("the client cannot know");
+    world.say(ann, node, b"hello").expect("it is permitted");
+    assert_eq!(world.to_peers, [(world.relayed(ann), node, b"hello".to_vec())]);
+    let relayed = world.relayed(ann);
+    assert!(world.server.is_relayed(relayed) && !world.server.is_relayed(node));
+}
+
+#[test]
 fn tp_26_allocations_are_bounded_per_user_per_source_and_in_all() {
     let config = ServerConfig {
         allocations_max: 5,
