@@ -98,13 +98,6 @@ impl Allocations {
         held.values().find(reaches).map(|held| shared.routes.show(held.exit, peer))
     }
 
-    /// Whether a relay that this node has an address on is at this one.
-    pub(crate) fn is_at(&self, ip: IpAddr) -> bool {
-        self.lock().iter().any(|((relay, _), held)| {
-            relay.ip() == ip || held.given.is_some_and(|given| given.relayed.ip() == ip)
-        })
-    }
-
     /// As [`Self::by_relay`] where that is the only way out: UDP does not pass, or not in the peer's family.
     pub(crate) fn detour(&self, shared: &Shared, peer: SocketAddr) -> Option<SocketAddr> {
         let peer = canonical(peer);

@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::addresses::{canonical, mapped, reachable};
 use super::connection::Link;
 use super::endpoint::{Shared, entropy};
-use super::report::{CandidateKind, How, Outcome, Via};
+use super::report::{CandidateKind, How, Outcome, RelayCredentials, Via};
 use super::routes::is_route;
 use super::signal::{self, SignalFault};
 use super::{dial, nat, punching};
@@ -175,8 +175,12 @@ fn by_own_relay(shared: &Arc<Shared>, peer: NodeId, candidates: &[Candidate]) {
         .chain(of(CandidateSource::Reflexive))
         .chain(of(CandidateSource::Host));
     // Round by the relay to the relay itself is no spare way.
-    let worth = |candidate: &&Candidate| is_tcp_only || !shared.allocations.is_at(candidate.addr.ip());
-    for candidate in outside.filter(worth).take(BY_RELAY_MAX) {
+    let is_relay =
+        shared.reach.relays().iter().any(|relay| relay.credentials == RelayCredentials::Node(peer));
+    if is_relay && !is_tcp_only {
+        return;
+    }
+    for candidate in outside.take(BY_RELAY_MAX) {
         if let Some(addr) = shared.allocations.by_relay(shared, candidate.addr) {
             offer(shared, peer, addr, How::Relayed);
         }
