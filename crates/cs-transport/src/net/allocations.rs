@@ -398,39 +398,41 @@ impl<'a> Allocation<'a> {
         }
     }
 
-    /// Asks the relay to let a peer through, in the place of the one unused for longest if there are too many.
-    fn let_in(&mut self, ip: IpAddr) -> bool {
-        let now = self.now();
-        self.used.insert(ip.to_canonical(), now);
-        if self.client.permit(now, ip).is_err() {
-            self.make_room(ip);
+    /// Asks the relay for a peer, in the place of the one unused for longest if there are too many.
+    fn ask_for(
+        &mut self,
+        ip: IpAddr,
+        ask: impl Fn(&mut Client, Duration) -> Result<(), turn::Refused>,
+    ) -> bool {
+        let (now, ip) = (self.now(), ip.to_canonical());
+        let mut asked = ask(&mut self.client, now);
+        if asked == Err(turn::Refused::Full) {
+            let others = self.used.iter().filter(|(other, _)| **other != ip);
+            if let Some(oldest) = others.min_by_key(|(_, at)| **at).map(|(other, _)| *other) {
+                self.used.remove(&oldest);
+                self.client.release(now, oldest);
+            }
+            asked = ask(&mut self.client, now);
         }
-        self.client.permit(now, ip).is_ok()
+        if asked.is_ok() {
+            self.used.insert(ip, now);
+        }
+        asked.is_ok()
     }
 
-    fn make_room(&mut self, but: IpAddr) {
-        let others = self.used.iter().filter(|(ip, _)| **ip != but.to_canonical());
-        if let Some(oldest) = others.min_by_key(|(_, at)| **at).map(|(ip, _)| *ip) {
-            self.used.remove(&oldest);
-            self.client.release(self.now(), oldest);
-        }
+    fn let_in(&mut self, ip: IpAddr) -> bool {
+        self.ask_for(ip, |client, now| client.permit(now, ip))
     }
 
     /// Sends to a peer; `false` when the stream is broken. The first datagram asks for a channel, and waits for it.
     async fn leave(&mut self, to: SocketAddr, bytes: Vec<u8>) -> bool {
         let mut message = Vec::new();
-        self.used.insert(canonical(to).ip(), self.now());
         if self.client.wrap(&mut message, to, &bytes).is_ok() {
+            self.used.insert(canonical(to).ip(), self.now());
             return self.wire.send(self.shared, message).await;
         }
-        let now = self.now();
-        let mut is_coming = self.client.bind(now, to).is_ok();
-        if !is_coming {
-            // Without a channel each datagram is some bytes longer, and no other difference.
-            self.make_room(to.ip());
-            is_coming = self.client.bind(now, to).is_ok() || self.let_in(to.ip());
-        }
-        if is_coming {
+        // Without a channel each datagram is some bytes longer, and no other difference.
+        if self.ask_for(to.ip(), |client, now| client.bind(now, to)) || self.let_in(to.ip()) {
             if self.held_back.len() >= HELD_BACK {
                 self.held_back.pop_front();
             }
