@@ -21,8 +21,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 const FRESH_AT_ONCE: usize = 2;
 /// Fresh pairs of each kind that is left to prediction or chance: 1, or as many as this variable says, 60 at most.
 const REPEATS: &str = "COSYNC_NAT_REPEATS";
-/// Names of kinds, with commas between: pairs of these alone.
+/// Names of kinds, with commas between, of which all pairs are connected; or `all`.
 const ENDS: &str = "COSYNC_NAT_ENDS";
+/// One for each method, and the one that is always relayed: all 15 kinds make 120 pairs, which take minutes.
+const ENDS_USUALLY: &str = "public,port,sym,seq,block";
 
 /// One end of a pair: a public host, or a home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,11 +35,9 @@ enum End {
 
 impl End {
     fn all() -> Vec<Self> {
-        let all = [Self::Public].into_iter().chain(Kind::ALL.map(Self::Behind));
-        match std::env::var(ENDS) {
-            Ok(names) => all.filter(|end| names.split(',').any(|name| name == end.name())).collect(),
-            Err(_) => all.collect(),
-        }
+        let names = std::env::var(ENDS).unwrap_or_else(|_| ENDS_USUALLY.to_owned());
+        let is_meant = |end: &Self| names == "all" || names.split(',').any(|name| name == end.name());
+        [Self::Public].into_iter().chain(Kind::ALL.map(Self::Behind)).filter(is_meant).collect()
     }
 
     fn name(self) -> String {
