@@ -21,10 +21,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const FRESH_AT_ONCE: usize = 2;
 /// Fresh pairs of each kind that is left to prediction or chance: 1, or as many as this variable says, 60 at most.
 const REPEATS: &str = "COSYNC_NAT_REPEATS";
-/// Names of kinds, with commas between, of which all pairs are connected; or `all`.
+/// Names of kinds, with commas between, of which all pairs are connected; all 15 kinds make 120 pairs, which take a minute.
 const ENDS: &str = "COSYNC_NAT_ENDS";
-/// One for each method, and the one that is always relayed: all 15 kinds make 120 pairs, which take minutes.
-const ENDS_USUALLY: &str = "public,port,sym,seq,block";
 
 /// One end of a pair: a public host, or a home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,8 +33,9 @@ enum End {
 
 impl End {
     fn all() -> Vec<Self> {
-        let names = std::env::var(ENDS).unwrap_or_else(|_| ENDS_USUALLY.to_owned());
-        let is_meant = |end: &Self| names == "all" || names.split(',').any(|name| name == end.name());
+        let names = std::env::var(ENDS).ok();
+        let is_meant =
+            |end: &Self| names.as_ref().is_none_or(|names| names.split(',').any(|name| name == end.name()));
         [Self::Public].into_iter().chain(Kind::ALL.map(Self::Behind)).filter(is_meant).collect()
     }
 

@@ -119,7 +119,11 @@ impl Router {
                 if self.hairpin {
                     // Seen from inside, the other one is outside as well.
                     let _ = writeln!(rules, "    oifname lan {leaves} ip saddr != {outer} {known}");
-                    let _ = writeln!(rules, "    oifname lan {leaves} meta l4proto udp snat ip to {outer}");
+                    let inside = "ip saddr 192.168.0.0/16";
+                    let _ = writeln!(
+                        rules,
+                        "    oifname lan {leaves} {inside} meta l4proto udp snat ip to {outer}"
+                    );
                 }
             }
             Mapping::Masquerade => {}

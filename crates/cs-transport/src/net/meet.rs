@@ -103,7 +103,7 @@ pub(crate) async fn renew_on_demand(shared: Arc<Shared>, link: Arc<Link>) {
         let is_dialler = link.dialled;
         tokio::select! {
             () = link.renew.notified() => wait = RENEW_FIRST,
-            () = sleep(wait), if is_dialler && link.ways.is_relayed() => wait = (wait * 2).min(RENEW_MOST),
+            () = sleep(drawn(wait)), if is_dialler && link.ways.is_relayed() => wait = (wait * 2).min(RENEW_MOST),
             _ = link.connection.closed() => return,
             // The kind of path may have changed.
             () = sleep(RENEW_LOOK) => continue,
@@ -113,6 +113,12 @@ pub(crate) async fn renew_on_demand(shared: Arc<Shared>, link: Arc<Link>) {
             _ = link.connection.closed() => return,
         }
     }
+}
+
+/// Between half of this and all of it: sessions of one node that renew at once compete for the sockets of the birthday method.
+fn drawn(most: Duration) -> Duration {
+    let [chance] = entropy().unwrap_or([u8::MAX]);
+    most / 2 + most * u32::from(chance) / 510
 }
 
 async fn renew(shared: &Arc<Shared>, link: &Arc<Link>) {
@@ -265,12 +271,10 @@ async fn gather(shared: &Arc<Shared>) -> Option<Connect> {
     let is_loopback = shared.local.iter().any(|local| local.ip().is_loopback());
     let hosts = hosts.filter(|host| is_loopback || !host.ip().is_loopback()).collect::<Vec<_>>();
     let outside = nat::look(shared).await;
-    // The one seen last first: a NAT that counts goes on from there.
-    let reflexive = outside.seen.into_iter().rev();
     let mapped = shared.reach.mapped();
     let all = (hosts.iter().map(|addr| (CandidateSource::Host, *addr)))
         .chain(mapped.into_iter().map(|addr| (CandidateSource::Mapped, addr)))
-        .chain(reflexive.map(|addr| (CandidateSource::Reflexive, addr)))
+        .chain(outside.seen.into_iter().map(|addr| (CandidateSource::Reflexive, addr)))
         .chain(shared.allocations.relayed().into_iter().map(|addr| (CandidateSource::Relayed, addr)));
     let mut candidates = Vec::<Candidate>::new();
     for (source, addr) in all {

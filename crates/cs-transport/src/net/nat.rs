@@ -1,4 +1,4 @@
-//! Finds out what kind of NAT this node is behind, from what servers, and its own relayed addresses, see of it (TP-45).
+//! Finds out what kind of NAT this node's IPv4 is behind, from what servers, and its own relayed addresses, see of it (TP-45).
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -46,7 +46,8 @@ struct View {
 #[derive(Debug)]
 pub(crate) struct Outside {
     pub(crate) hint: NatHint,
-    /// Own addresses outside; the one seen last is the last: a NAT that counts goes on from there.
+    /// Own addresses outside, the best first: where a NAT counts, the one given last, for it goes on from there; then what
+    /// relays see before what peers see, who may stand behind a router that shows them another sender.
     pub(crate) seen: Vec<SocketAddr>,
 }
 
@@ -80,7 +81,7 @@ pub(crate) async fn look(shared: &Shared) -> Outside {
             };
             match judge_ports(&ports) {
                 counts @ NatHint::Sequential(_) => {
-                    seen.extend(ports.last());
+                    seen.splice(0..0, ports.last().copied());
                     counts
                 }
                 _ => NatHint::Symmetric,
@@ -91,7 +92,7 @@ pub(crate) async fn look(shared: &Shared) -> Outside {
         shared.events.try_send(Event::NatChanged(report));
     }
     if seen.is_empty() {
-        seen = shared.reach.nat().reflexive.into_iter().rev().collect();
+        seen = shared.reach.nat().reflexive;
     }
     Outside { hint, seen }
 }
@@ -105,7 +106,9 @@ pub(crate) async fn find_out(shared: Arc<Shared>, server: SocketAddr) {
     let knocks = join_all(reflectors.map(|reflector| knock(&shared, reflector))).await;
     look(&shared).await;
     shared.reach.knocked(judge_knocks(&shared, &knocks).await);
-    for _ in 0..DISCOVERIES {
+    // Seen by IPv6, every device looks public, also one whose IPv4 is translated.
+    let discoveries = if server.is_ipv4() { DISCOVERIES } else { 0 };
+    for _ in 0..discoveries {
         let behaviour = discover(server).await.unwrap_or_default();
         if let Some(report) = shared.reach.discovered(&own, behaviour) {
             shared.events.try_send(Event::NatChanged(report));

@@ -1,7 +1,7 @@
 //! Drives attempts to punch: sockets and a clock for [`Punch`] (TP-33 to TP-36).
 
 use core::net::SocketAddr;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
@@ -39,6 +39,8 @@ struct Known {
     by_id: BTreeMap<[u8; 8], mpsc::Sender<Arrival>>,
     by_transaction: BTreeMap<TransactionId, [u8; 8]>,
     birthdays: usize,
+    /// Peers whose attempt found no room for the birthday method; no more than there are attempts.
+    denied: BTreeSet<NodeId>,
 }
 
 impl Attempts {
@@ -171,6 +173,7 @@ impl Attempt {
         {
             let mut known = self.shared.attempts.lock();
             if known.birthdays >= BIRTHDAYS_MAX {
+                known.denied.insert(self.peer);
                 return 0;
             }
             known.birthdays += 1;
@@ -252,8 +255,15 @@ impl Drop for Attempt {
         for transaction in &self.transactions {
             known.by_transaction.remove(transaction);
         }
-        if self.is_birthday {
-            known.birthdays -= 1;
+        if !self.is_birthday {
+            return;
+        }
+        known.birthdays -= 1;
+        let denied = core::mem::take(&mut known.denied);
+        drop(known);
+        let peers = self.shared.peers();
+        for link in denied.iter().filter_map(|peer| peers.link_with(peer)) {
+            link.renew.notify_one();
         }
     }
 }

@@ -6,6 +6,8 @@ use crate::wire::{Candidate, CandidateSource, NatHint};
 
 /// Ports foreseen per sequential NAT: as many new flows as it may see between the question and the checks.
 pub(crate) const PREDICTED: i32 = 24;
+/// Ports before the one seen last: who asks has dialled the peer just before it looked at how its NAT counts.
+pub(crate) const PASSED: i32 = 16;
 /// The widest step between two ports that is taken for a sequence.
 const STEP_MAX: i32 = 64;
 
@@ -55,12 +57,13 @@ pub(crate) fn order(candidates: &[Candidate], local: NatHint) -> Vec<(SocketAddr
     targets
 }
 
-/// The ports that a sequential NAT will use next, after the one seen last.
+/// The ports that a sequential NAT will use next, after the one seen last; then those that it used just before.
 pub(crate) fn predicted(candidates: &[Candidate], remote: NatHint) -> Vec<SocketAddr> {
     let NatHint::Sequential(step) = remote else { return Vec::new() };
     let Some(seen) = outside(candidates) else { return Vec::new() };
     let port = |ahead| i32::from(seen.port()) + i32::from(step) * ahead;
     (1..=PREDICTED)
+        .chain((1..=PASSED).map(|behind| -behind))
         .filter_map(|ahead| u16::try_from(port(ahead)).ok())
         .filter(|port| *port >= 1024)
         .map(|port| SocketAddr::new(seen.ip(), port))
@@ -163,8 +166,10 @@ mod tests {
     fn tp_35_foreseen_ports_stay_in_range() {
         let seen = [candidate(CandidateSource::Reflexive, "192.0.2.1:65530")];
         let ports = predicted(&seen, NatHint::Sequential(2));
-        assert_eq!(ports.iter().map(SocketAddr::port).collect::<Vec<_>>(), [65_532, 65_534]);
-        assert_eq!(predicted(&seen, NatHint::Sequential(-1)).len(), 24);
+        let ports = ports.iter().map(SocketAddr::port).collect::<Vec<_>>();
+        assert_eq!(ports[..4], [65_532, 65_534, 65_528, 65_526]);
+        assert_eq!(ports.len(), 2 + 16);
+        assert_eq!(predicted(&seen, NatHint::Sequential(-1)).len(), 24 + 5);
         assert!(predicted(&seen, NatHint::Symmetric).is_empty());
     }
 }
