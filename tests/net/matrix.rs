@@ -116,7 +116,7 @@ pub(crate) fn node(lab: &Lab, name: &str, host: &Host, contacts: &[String]) -> N
 /// What a node says of its own network.
 pub(crate) fn net(node: &Node) -> Option<Net> {
     match node.ask(&Request::Net) {
-        Ok(Reply::Net(net)) => Some(net),
+        Ok(Reply::Net(net)) => Some(*net),
         _ => None,
     }
 }
