@@ -187,5 +187,12 @@ impl Membership {
             core.send(helper, Lane::Control, &Message::PingFor { target: peer });
         }
         core.set_after(Timer::Unanswered(peer), wait);
+        // Deaths come together: the others that are quiet are asked too, and replacements sought before it is certain.
+        for (&other, link) in &mut self.links {
+            if link.active && link.probe.is_none() && core.now.saturating_sub(link.heard_at) >= SUSPICIOUS {
+                link.ping(core, other);
+            }
+        }
+        self.refill(core);
     }
 }

@@ -21,8 +21,11 @@ const PASSIVE_WALK: u8 = 3;
 const SHUFFLED: usize = 8;
 /// Candidates asked at the same time.
 const PARALLEL: usize = 4;
-/// Those that did not answer for this long no longer count, and others are asked besides.
-const HEDGE: Duration = Duration::from_millis(750);
+/// Those that did not answer for so many mean round trips no longer count, and others are asked besides: a connection
+/// takes two or three.
+const HEDGE_RTTS: u32 = 4;
+const LEAST_HEDGE: Duration = Duration::from_millis(200);
+const MOST_HEDGE: Duration = Duration::from_millis(750);
 /// But never more than this.
 const MAX_ASKED: usize = 24;
 /// How long misbehaviour is remembered, and of how many.
@@ -61,6 +64,11 @@ impl Membership {
 
     pub(crate) fn active_count(&self) -> usize {
         self.active().count()
+    }
+
+    /// Neighbours that answered when they were last asked.
+    fn sound_count(&self) -> usize {
+        self.links.values().filter(|link| link.active && link.probe != Some(true)).count()
     }
 
     pub(crate) fn passive(&self) -> impl Iterator<Item = NodeId> {
@@ -302,19 +310,19 @@ impl Membership {
         self.refill(core);
     }
 
-    /// Asks candidates, several at once, until there are neighbours enough or none is left to ask.
+    /// Asks candidates, several at once, until there are neighbours enough that answer, or none is left to ask.
     pub(crate) fn refill(&mut self, core: &mut Core) {
-        let now = core.now;
-        let fresh = self.asked.values().filter(|(_, at)| now.saturating_sub(*at) < HEDGE).count();
-        let have = self.active_count() + fresh;
-        if self.left || self.active_count() >= core.config.active_min {
+        let (now, sound) = (core.now, self.sound_count());
+        if self.left || sound >= core.config.active_min {
             return;
         }
-        if let Some(oldest) =
-            self.asked.values().map(|(_, at)| at.saturating_add(HEDGE)).filter(|at| *at > now).min()
-        {
-            core.timers.set_by(Timer::Refill, oldest);
+        let hedge = self.mean_rtt().map_or(MOST_HEDGE, |rtt| rtt * HEDGE_RTTS).clamp(LEAST_HEDGE, MOST_HEDGE);
+        let fresh: Vec<Duration> =
+            self.asked.values().map(|(_, at)| at.saturating_add(hedge)).filter(|at| *at > now).collect();
+        if let Some(oldest) = fresh.iter().min() {
+            core.timers.set_by(Timer::Refill, *oldest);
         }
+        let have = sound + fresh.len();
         if have >= core.config.active_min || self.asked.len() >= MAX_ASKED {
             return;
         }
@@ -324,13 +332,12 @@ impl Membership {
             }
         }
         // Who is alone cannot wait for one after the other.
-        let wanted = if self.active_count() == 0 { 2 * PARALLEL } else { PARALLEL };
-        let wanted = (core.config.active_min - have).min(wanted);
-        for _ in 0..wanted {
+        let wanted = if sound == 0 { 2 * PARALLEL } else { PARALLEL };
+        for _ in 0..(core.config.active_min - have).min(wanted) {
             let Some(peer) = self.pick_candidate(core) else {
                 break;
             };
-            let ask = match self.active_count() {
+            let ask = match sound {
                 0 => Ask::Join,
                 1 => Ask::High,
                 _ => Ask::Low,
@@ -395,9 +402,13 @@ impl Membership {
         }
     }
 
-    /// Of two at random that are not in the tree, the one with the longer round trip: near links are preferred, and
-    /// enough far ones stay for the network to hang together.
+    /// One that does not answer; else, of two at random that are not in the tree, the one with the longer round trip:
+    /// near links are preferred, and enough far ones stay for the network to hang together.
     fn far_one(&self, core: &mut Core, others: Vec<NodeId>) -> Option<NodeId> {
+        let is_silent = |peer: &&NodeId| self.links.get(*peer).is_some_and(|link| link.probe == Some(true));
+        if let Some(silent) = others.iter().find(is_silent) {
+            return Some(*silent);
+        }
         let lazy: Vec<NodeId> = others.iter().copied().filter(|other| core.lazy.contains(other)).collect();
         let others = if lazy.is_empty() { others } else { lazy };
         let two = core.sample(others, 2);
