@@ -184,4 +184,11 @@ mod tests {
         assert_eq!(seal(b"p", b"s", Cost { lanes: 0, ..CHEAP }, &[0; 40]), Err(SealError::Cost));
         assert_eq!(seal(b"p", &std::vec![0; MAX_SECRET + 1], CHEAP, &[0; 40]), Err(SealError::TooLong));
     }
+    // CRYPTO-12
+    #[test]
+    fn a_file_longer_than_any_secret_is_no_key_file() {
+        let (header, longest) = (&sealed()[..HEADER_LENGTH], std::vec![0; MAX_SECRET + TAG_LENGTH]);
+        assert_eq!(open(b"correct horse", &[header, &longest[..]].concat()), Err(OpenError::Passphrase));
+        assert_eq!(open(b"correct horse", &[header, &longest[..], &[0]].concat()), Err(OpenError::Format));
+    }
 }

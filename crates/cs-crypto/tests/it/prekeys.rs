@@ -2,7 +2,8 @@
 
 use cs_crypto::dh::{KeyPair, public_key};
 use cs_crypto::ratchet::{
-    Bundle, Initial, MAX_ONE_TIME, MAX_SIGNED, PrekeyFault, Prekeys, RatchetError, RestoreError, Session,
+    Bundle, Initial, MAX_ONE_TIME, MAX_SIGNED, MAX_STARTS, PrekeyFault, Prekeys, RatchetError, RestoreError,
+    Session,
 };
 
 const ALICE: [u8; 32] = [1; 32];
@@ -119,4 +120,49 @@ fn stores_have_one_encoding_and_neither_prefixes_nor_additions_are_taken() {
     assert!(malformed(&[head, &tail[32..], &tail[..32]].concat()), "in another order");
     let twice = [&bytes[..bytes.len() - 32], &bytes[bytes.len() - 64..bytes.len() - 32]].concat();
     assert!(malformed(&twice), "one twice");
+}
+
+/// A store as CRYPTO-23 lays it out: one signed prekey that `starts` sessions began with, and `one_time` one-time prekeys.
+fn stored(starts: usize, one_time: usize) -> Vec<u8> {
+    let mut bytes = vec![1, 1];
+    bytes.extend_from_slice(&[3; 32]);
+    bytes.extend_from_slice(&1000u64.to_le_bytes());
+    bytes.extend_from_slice(&(starts as u16).to_le_bytes());
+    for start in 0..starts {
+        let mut ephemeral = [0; 32];
+        ephemeral[..2].copy_from_slice(&(start as u16).to_be_bytes());
+        bytes.extend_from_slice(&ephemeral);
+    }
+    let mut secrets: Vec<[u8; 32]> = (0..one_time).map(|number| [number as u8; 32]).collect();
+    secrets.sort_by_key(public_key);
+    bytes.extend_from_slice(&(one_time as u16).to_le_bytes());
+    secrets.iter().for_each(|secret| bytes.extend_from_slice(secret));
+    bytes
+}
+
+// CRYPTO-15, CRYPTO-23
+#[test]
+fn after_4096_beginnings_without_one_time_prekey_only_a_new_signed_prekey_helps() {
+    let mut prekeys = Prekeys::restore(&stored(MAX_STARTS - 1, 0)).unwrap();
+    let begin = |prekeys: &mut Prekeys, entropy| {
+        let message = first_message(&bundle(prekeys, None), entropy);
+        accept(prekeys, &message)
+    };
+    assert_eq!(begin(&mut prekeys, 5).unwrap(), b"hello");
+    assert_eq!(begin(&mut prekeys, 6), Err(RatchetError::Exhausted));
+    let one_time = prekeys.replenish(1, [4; 32]);
+    let message = first_message(&bundle(&prekeys, Some(one_time[0])), 7);
+    assert_eq!(accept(&mut prekeys, &message).unwrap(), b"hello", "one-time prekeys are not counted");
+    prekeys.rotate([8; 32], 2000);
+    assert_eq!(begin(&mut prekeys, 6).unwrap(), b"hello");
+}
+
+// CRYPTO-23
+#[test]
+fn a_stored_store_is_bounded_as_a_live_one_is() {
+    assert!(Prekeys::restore(&stored(MAX_STARTS, MAX_ONE_TIME)).is_ok());
+    for (starts, one_time) in [(MAX_STARTS + 1, 0), (0, MAX_ONE_TIME + 1)] {
+        let restored = Prekeys::restore(&stored(starts, one_time));
+        assert_eq!(restored.map(|_| ()), Err(RestoreError::Malformed), "{starts}, {one_time}");
+    }
 }
