@@ -38,7 +38,13 @@ fn addr() -> SocketAddr {
 pub fn message_seeds() -> Vec<Vec<u8>> {
     let space = Key32([1; 32]);
     let messages = [
-        Message::Hello { version: 1, addrs: vec![addr()], tags: vec![2; 32] },
+        Message::Hello {
+            version: 1,
+            addrs: vec![addr()],
+            tags: vec![2; 32],
+            claim: Some(vec![9; 12].into()),
+            heard: None,
+        },
         Message::Open { space, credentials: vec![vec![3; 40].into()] },
         Message::Summary { space, control: [4; 16], operations: [5; 16], pending: 6, scanning: true },
         Message::Reconcile { space, set: Set::Operations, session: 7, initiator: true, body: vec![8; 20] },

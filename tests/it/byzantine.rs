@@ -9,7 +9,7 @@ use cs_node::api::{Access, Reply, Request};
 use cs_node::core::Event;
 use cs_node::folder::{Content, FileVersion, RelPath};
 use cs_node::wire::{Message, Set};
-use cs_store::{OpenOptions, Operation, Store};
+use cs_store::{MemDisk, OpenOptions, Operation, Store};
 use cs_tests::sim::World;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -231,4 +231,82 @@ fn gossip_that_does_not_verify_goes_no_further_and_who_keeps_on_is_left_out() {
     // The fourth time ends it (GOS-16); the rest is not looked at. Nobody but the first receiver saw any of it.
     let expected = [false, false, false, true, false].map(|is_end| (0, liar, is_end));
     assert_eq!(faults, expected);
+}
+
+/// NODE-13: a thief with a copy of a writer's disk signs another first operation of a document. Whichever comes first, all nodes
+/// freeze both, and say whose key it is.
+#[test]
+fn a_key_at_work_on_two_machines_is_frozen_where_its_log_forks() {
+    let (mut world, space) = world_of(25, &[Access::Write, Access::Write]);
+    let space: SpaceId = space.parse().unwrap();
+    let answer = |bytes: Vec<u8>| {
+        let items = vec![bytes.into()];
+        Message::Answer { space: space.into(), set: Set::Operations, items, done: true }.to_bytes()
+    };
+    let own = forged(&mut world, 1, 2, space, Claims::Own);
+    let mut twin = Unverified::<Operation>::from_bytes(&own).unwrap().verify().unwrap().into_value();
+    twin.clock += 1;
+    let twin = twin.sign(world.secret(1)).unwrap().bytes().to_vec();
+    assert!(world.inject(1, 0, answer(own)));
+    world.run_for(Duration::from_secs(5)).unwrap();
+    assert!(directory_exists(&world, 0) && directory_exists(&world, 2), "one history alone counts");
+    assert!(!warned(&mut world, 0, 1));
+    assert!(world.inject(1, 2, answer(twin)));
+    world.run_for(Duration::from_secs(20)).unwrap();
+    for node in [0, 2] {
+        assert!(!directory_exists(&world, node), "n{node} lets a fork count");
+        assert!(warned(&mut world, node, 1), "n{node} does not tell");
+        assert_eq!(operations(&mut world, node), operations(&mut world, 1));
+    }
+    world.kill(0);
+    world.start_after(0, Duration::from_millis(10));
+    world.run_for(Duration::from_secs(5)).unwrap();
+    assert!(!directory_exists(&world, 0) && warned(&mut world, 0, 1), "nor after a restart");
+}
+
+/// NODE-14: a backup of a device's disk runs beside it. The first member that meets both has the proof, and so has either machine
+/// once it is told what was heard of it.
+#[test]
+fn a_copied_disk_is_noticed_by_who_meets_both_machines() {
+    let (mut world, _) = world_of(26, &[Access::Write]);
+    world.run_for(Duration::from_secs(5)).unwrap();
+    let restart = |world: &mut World, disk: Option<MemDisk>| {
+        world.kill(1);
+        if let Some(disk) = disk {
+            world.put_back(1, disk);
+        }
+        world.start_after(1, Duration::from_millis(10));
+        world.run_for(Duration::from_secs(40)).unwrap();
+    };
+    world.kill(1);
+    let copy = world.disk(1).crash(1);
+    restart(&mut world, None);
+    let in_doctor = |world: &mut World, node: usize| {
+        let asked = world.ask_now(node, Request::Doctor { subject: None });
+        let Some(Ok(Reply::Findings { findings })) = asked else { panic!("no findings") };
+        findings.iter().any(|finding| finding.finding.contains("Two machines use its key"))
+    };
+    assert!(!in_doctor(&mut world, 0) && !in_doctor(&mut world, 1));
+    restart(&mut world, Some(copy));
+    assert!(in_doctor(&mut world, 0), "the member met both");
+    assert!(in_doctor(&mut world, 1), "the copy was told");
+    world.kill(0);
+    world.start_after(0, Duration::from_millis(10));
+    world.run_for(Duration::from_secs(5)).unwrap();
+    assert!(in_doctor(&mut world, 0), "it is not forgotten");
+}
+
+/// Whether `who` and `doctor` of a node warn of another's key.
+fn warned(world: &mut World, node: usize, of: usize) -> bool {
+    let id = world.id(of).to_string();
+    let Some(Ok(Reply::Members { members })) = world.ask_now(node, Request::Who { space: None }) else {
+        panic!("no members")
+    };
+    let Some(Ok(Reply::Findings { findings })) = world.ask_now(node, Request::Doctor { subject: None })
+    else {
+        panic!("no findings")
+    };
+    let in_who = members.iter().any(|member| member.node == id && member.warning.is_some());
+    assert_eq!(in_who, findings.iter().any(|finding| finding.finding.contains("signed two histories")));
+    in_who
 }

@@ -559,6 +559,9 @@ pub struct Member {
     /// Why, or why not; empty for this device.
     #[serde(default)]
     pub why: String,
+    /// What is wrong with it, if anything is: a key that signed two histories.
+    #[serde(default)]
+    pub warning: Option<String>,
 }
 
 /// A device of a person.

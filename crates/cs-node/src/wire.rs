@@ -65,6 +65,12 @@ pub enum Message {
         #[n(2)]
         #[cbor(with = "minicbor::bytes")]
         tags: Vec<u8>,
+        /// To a member of a common space: the claim of the sender's last start (NODE-14).
+        #[n(3)]
+        claim: Option<ByteVec>,
+        /// To such a member: the last claim that the sender heard of it.
+        #[n(4)]
+        heard: Option<ByteVec>,
     },
     /// Opens a space that both named: the statements that prove the sender's rights (NODE-3).
     #[n(1)]
@@ -361,8 +367,20 @@ mod tests {
         let set = || prop_oneof![Just(Set::Control), Just(Set::Operations)];
         let addr = any::<([u8; 4], u16)>().prop_map(SocketAddr::from);
         prop_oneof![
-            (any::<u16>(), proptest::collection::vec(addr, 0..MAX_ADDRS), 0..9usize)
-                .prop_map(|(version, addrs, n)| Message::Hello { version, addrs, tags: vec![7; 16 * n] }),
+            (
+                any::<u16>(),
+                proptest::collection::vec(addr, 0..MAX_ADDRS),
+                0..9usize,
+                proptest::option::of(bytes()),
+                proptest::option::of(bytes())
+            )
+                .prop_map(|(version, addrs, n, claim, heard)| Message::Hello {
+                    version,
+                    addrs,
+                    tags: vec![7; 16 * n],
+                    claim: claim.map(ByteVec::from),
+                    heard: heard.map(ByteVec::from),
+                }),
             (key(), items()).prop_map(|(space, credentials)| Message::Open { space, credentials }),
             (key(), set(), items(), any::<bool>()).prop_map(|(space, set, items, done)| Message::Answer {
                 space,
@@ -424,7 +442,8 @@ mod tests {
         assert!(Message::from_bytes(&want(32 * MAX_IDS)).is_ok());
         assert_eq!(Message::from_bytes(&want(32 * MAX_IDS + 32)), Err(DecodeError::TooMany));
         assert_eq!(Message::from_bytes(&want(33)), Err(DecodeError::TooMany));
-        let hello = Message::Hello { version: 1, addrs: Vec::new(), tags: vec![0; 17] };
+        let (addrs, tags) = (Vec::new(), vec![0; 17]);
+        let hello = Message::Hello { version: 1, addrs, tags, claim: None, heard: None };
         assert_eq!(Message::from_bytes(&hello.to_bytes()), Err(DecodeError::TooMany));
     }
 

@@ -3,6 +3,7 @@
 use crate::sim::happening::Happening;
 use crate::sim::node::address;
 use crate::sim::world::World;
+use cs_store::MemDisk;
 use std::time::Duration;
 
 impl World {
@@ -31,6 +32,12 @@ impl World {
         machine.asleep_since = None;
         self.tell(|| format!("n{node} is killed"));
         self.reachability_changed();
+    }
+
+    /// Another disk takes the place of a machine's that is down: a backup of it, or a copy.
+    pub fn put_back(&mut self, node: usize, disk: MemDisk) {
+        assert!(self.machines[node].process.is_none(), "the machine runs");
+        self.machines[node].disk = disk;
     }
 
     /// The power fails: what was not synced is on the disks in part, torn, or not at all.

@@ -212,7 +212,9 @@ fn members(members: &[Member]) -> String {
         let name = member.name.as_deref().map_or_else(|| "-".to_owned(), safe);
         vec![short(&member.node).to_owned(), name, member.access.clone(), state.to_owned(), safe(&member.why)]
     }));
-    table(&rows)
+    let warned = members.iter().filter_map(|member| Some((member, member.warning.as_deref()?)));
+    let warnings = warned.map(|(member, why)| format!("{}: {}\n", short(&member.node), safe(why)));
+    warnings.fold(table(&rows), |text, warning| text + &warning)
 }
 
 fn own_devices(person: &str, is_frozen: bool, devices: &[Device]) -> String {

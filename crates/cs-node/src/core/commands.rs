@@ -7,7 +7,9 @@ use cs_identity::control::{Draft, Statement};
 use cs_identity::{NodeId, OpId, Signed, SpaceId};
 use cs_store::Disk;
 
-use crate::api::{API_VERSION, Access, Finding, Invited, Problem, ProblemCode, Reply, Request, Status};
+use crate::api::{
+    API_VERSION, Access, Finding, Invited, Level, Problem, ProblemCode, Reply, Request, Status,
+};
 use crate::core::NodeCore;
 use crate::core::joining::{Joining, Means};
 use crate::core::keys::Keyring;
@@ -412,13 +414,21 @@ impl<D: Disk> NodeCore<D> {
         for space in
             self.spaces.values().filter(|s| asked(&s.name) || asked(&s.id.to_string()) || asked("folder"))
         {
-            findings.extend(space.findings(&self.host));
+            findings.extend(space.findings(&self.host, &self.store));
         }
         for peer in self.peers_of_interest().iter().filter(|peer| asked(&peer.to_string())) {
             findings.extend(self.ways_to(peer, subject.is_some()));
         }
         if asked("net") {
             findings.push(self.network_finding());
+        }
+        for (device, warning) in self.claims.warnings() {
+            let subject = device.short().to_string();
+            let advice = Some(
+                "Find out which machine is its owner's: the other has to join anew, with a key of its own."
+                    .into(),
+            );
+            findings.push(Finding { level: Level::Problem, subject, finding: warning.to_owned(), advice });
         }
         if asked("dht") {
             findings.extend(self.discovery.findings());

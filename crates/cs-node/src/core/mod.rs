@@ -7,6 +7,7 @@
 //! follows from it leaves [`NodeCore::poll_output`]: what a peer or a client is told, survives a crash (NODE-11).
 
 mod archive;
+mod claims;
 mod commands;
 mod devices;
 mod dht;
@@ -42,6 +43,7 @@ pub use ports::{CommandId, Event, FolderCommand, FolderEvent, Input, Output, Ses
 
 use crate::api::{Problem, ProblemCode};
 use crate::core::archive::Archive;
+use claims::Claims;
 use commands::Creating;
 use discovery::{Discovery, Found};
 use host::Host;
@@ -103,6 +105,7 @@ pub struct NodeCore<D: Disk> {
     /// Joined spaces whose folder is being opened, with the command that waits for it.
     opening: BTreeMap<SpaceId, CommandId>,
     invitations: Invitations,
+    claims: Claims,
     discovery: Discovery,
     network: Network,
     /// Statements known when the list of wanted peers was last made.
@@ -125,12 +128,14 @@ impl<D: Disk> std::fmt::Debug for NodeCore<D> {
 impl<D: Disk> NodeCore<D> {
     /// A node with what its store holds. `entropy` is where its keys come from.
     pub fn new(config: Config, secret: SecretKey, store: Store<D>, now: Duration, entropy: Entropy) -> Self {
-        let store = Archive::new(store);
+        let mut store = Archive::new(store);
         let mut host = Host::new(secret, now, config.unix_ms, entropy);
         let lost_statements = config.lost_statements;
         let discovery = Discovery::new(&mut host, &store, config);
+        let claims = Claims::new(&mut host, &mut store);
         let mut core = Self {
             invitations: Invitations::load(&store),
+            claims,
             host,
             store,
             peers: BTreeMap::new(),

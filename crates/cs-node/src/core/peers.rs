@@ -91,7 +91,10 @@ impl<D: Disk> NodeCore<D> {
         let Some(Peer { session, exporter, .. }) = self.peers.get(&peer) else { return };
         let tags = self.spaces.values().filter(|s| !s.paused).flat_map(|s| s.tag(exporter)).collect();
         let addrs = self.discovery.addrs.iter().take(MAX_ADDRS).copied().collect();
-        self.host.send(*session, Lane::Control, &Message::Hello { version: VERSION, addrs, tags });
+        let is_member = self.spaces.values().any(|space| space.is_member(&peer));
+        let (claim, heard) = if is_member { self.claims.for_member(&peer) } else { (None, None) };
+        let hello = Message::Hello { version: VERSION, addrs, tags, claim, heard };
+        self.host.send(*session, Lane::Control, &hello);
     }
 
     /// The list of spaces to sync changed: everybody is told, and what both have is opened.
@@ -148,7 +151,13 @@ impl<D: Disk> NodeCore<D> {
 
     fn take_message(&mut self, peer: NodeId, message: Message) -> Result<(), Fault> {
         match message {
-            Message::Hello { version, addrs, tags } => self.on_hello(peer, version, &addrs, &tags),
+            Message::Hello { version, addrs, tags, claim, heard } => {
+                self.on_hello(peer, version, &addrs, &tags);
+                if self.spaces.values().any(|space| space.is_member(&peer)) {
+                    let [claim, heard] = [&claim, &heard].map(|bytes| bytes.as_ref().map(|bytes| &bytes[..]));
+                    self.claims.hear(&mut self.store, peer, claim, heard)?;
+                }
+            }
             Message::Redeem { invitation, proof } => self.on_redeem(peer, &invitation, &proof),
             Message::Code { rendezvous, hello } => self.on_code(peer, &rendezvous, &hello),
             Message::CodeAnswer { answer } => self.on_code_answer(peer, &answer),
@@ -384,7 +393,7 @@ fn space_of(key: Key32) -> SpaceId {
 /// A fault as a peer's; `Display` of the same says it without the blame.
 fn fault_text(fault: Fault) -> &'static str {
     match fault {
-        Fault::Malformed => "a statement, operation or gossip message that does not decode or verify",
+        Fault::Malformed => "a statement, operation, claim or gossip message that does not decode or verify",
         Fault::OtherSpace => "a statement or operation of another space",
         Fault::Forbidden => "an operation whose author had no right to it",
         Fault::Inconsistent => "an operation that contradicts its author's earlier ones",

@@ -23,10 +23,13 @@ impl<D: Disk> NodeCore<D> {
     pub(crate) fn who(&self, named: Option<&str>) -> Answer {
         let id = self.find(named)?;
         let (names, mut web) = (self.petnames(), self.web_of_trust());
-        let mut members = self.spaces[&id].members(&self.host);
+        let mut members = self.spaces[&id].members(&self.host, &self.store);
+        let warnings = self.claims.warnings();
         for member in &mut members {
             if let Ok(node) = member.node.parse() {
                 describe(member, &node, &names, &mut web);
+                let warning = warnings.get(&node).map(|&warning| warning.to_owned());
+                member.warning = member.warning.take().or(warning);
             }
         }
         Ok(Reply::Members { members })

@@ -109,7 +109,7 @@ impl Space {
         for operation in store.document(&self.id, &document_id(KIND_JSON, &blind)) {
             let Some(Body::Json { change, .. }) = self.open_body(&operation) else { continue };
             // A change that does not apply is an author's own mistake, and harms nobody else's.
-            let _ = match self.graph.verdict(&operation.facts(operation.id())) {
+            let _ = match self.verdict(store, &operation) {
                 Verdict::Valid => document.apply(&change),
                 // What others built on it stays in place; what it says does not show.
                 _ => document.apply_hidden(&change),

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use cs_crypto::epoch::{Announcement, EpochId, Epochs};
-use cs_identity::control::{Action, Mark, Statement, Verdict};
+use cs_identity::control::{Action, Statement, Verdict};
 use cs_identity::{NodeId, OpId, Rights, Signed, Unverified};
 use cs_store::{Disk, MAX_SEALED, Operation};
 
@@ -158,10 +158,15 @@ impl Space {
         for peer in peers {
             self.review_link(host, peer);
         }
-        // A grant or an epoch leaves every verdict as it was; only a sealed operation may open now.
+        // A grant or an epoch leaves every verdict as it was, unless it forks its author's log; only a sealed operation may open
+        // now.
+        let forked: BTreeSet<NodeId> = self.graph.forks().map(|(author, _)| author).collect();
         let plain = |id: &OpId| {
-            let action = self.graph.get(id).map(|s| &s.action);
-            matches!(action, Some(Action::Genesis { .. } | Action::Grant { .. } | Action::Epoch { .. }))
+            self.graph.get(id).is_some_and(|statement| {
+                let action = &statement.action;
+                matches!(action, Action::Genesis { .. } | Action::Grant { .. } | Action::Epoch { .. })
+                    && !forked.contains(&statement.author)
+            })
         };
         if !new.iter().all(plain) || !self.sealed.is_empty() {
             self.rebuild(store);
@@ -274,14 +279,18 @@ impl Space {
         if let Some(missing) = self.first_missing(&operation) {
             return self.hold(&operation, missing);
         }
+        let mut previous = None;
         for dep in operation.deps.iter().chain(&operation.backlink) {
             let earlier = self.stored_operation(store, dep).ok_or(Fault::Disk)?;
             if earlier.clock >= operation.clock || earlier.document != operation.document {
                 return Err(Fault::Inconsistent);
             }
+            if operation.backlink == Some(*dep) {
+                previous = Some(earlier.facts(*dep));
+            }
         }
-        let verdict = self.graph.verdict(&operation.facts(operation.id()));
-        match verdict {
+        let facts = operation.facts(operation.id());
+        match self.graph.verdict(&facts) {
             // Every head it names is here, so a verdict that waits is about nothing that can arrive.
             Verdict::Pending => return Err(Fault::Inconsistent),
             Verdict::Quarantined(reason) if reason.is_final() => return Err(Fault::Forbidden),
@@ -290,18 +299,14 @@ impl Space {
         store.stage_operation(&operation)?;
         self.operations.insert_at(*operation.id().as_bytes(), operation.clock);
         host.observe(operation.clock);
-        self.remember_own(host, &operation);
-        self.apply(&operation, verdict);
-        Ok(Taken::New)
-    }
-
-    /// Keeps the end of this device's own log in each document, which its next operation there continues.
-    fn remember_own(&mut self, host: &Host, operation: &Signed<Operation>) {
-        if operation.author == host.me {
-            let mark = Mark { seq: operation.seq, id: operation.id() };
-            let last = self.own.entry(operation.document).or_insert(mark);
-            *last = (*last).max(mark);
+        if self.logs.note(&self.graph, previous.as_ref(), &facts) {
+            // What was applied of this log may stand behind the fault.
+            self.rebuild(store);
+        } else {
+            let verdict = self.verdict(store, &operation);
+            self.apply(&operation, verdict);
         }
+        Ok(Taken::New)
     }
 
     /// The first thing that the operation names and that is not here.
@@ -358,10 +363,7 @@ impl Space {
         self.tree = Tree::default();
         self.documents = Documents::default();
         self.sealed.clear();
-        for operation in store.operations(&self.id) {
-            let verdict = self.graph.verdict(&operation.facts(operation.id()));
-            self.apply(&operation, verdict);
-        }
+        self.apply_all(store, &store.operations(&self.id));
         for (path, versions) in on_disk {
             self.tree.set_on_disk(&path, versions);
         }
@@ -375,12 +377,22 @@ impl Space {
             let _ = self.graph.insert(statement);
         }
         self.take_keys(host);
-        for operation in store.operations(&self.id) {
+        let operations = store.operations(&self.id);
+        for operation in &operations {
             self.operations.insert_at(*operation.id().as_bytes(), operation.clock);
             host.observe(operation.clock);
-            self.remember_own(host, &operation);
-            let verdict = self.graph.verdict(&operation.facts(operation.id()));
-            self.apply(&operation, verdict);
+        }
+        self.note_logs(&operations);
+        self.apply_all(store, &operations);
+    }
+
+    /// Judges and applies operations, each after those it names.
+    fn apply_all<D: Disk>(&mut self, store: &Archive<D>, operations: &[Signed<Operation>]) {
+        let odd = self.odd_verdicts(store);
+        for operation in operations {
+            let id = operation.id();
+            let verdict = odd.get(&id).copied().unwrap_or_else(|| self.graph.verdict(&operation.facts(id)));
+            self.apply(operation, verdict);
         }
     }
 
@@ -403,7 +415,7 @@ impl Space {
         let grant =
             self.graph.grant_for(&host.me, &path, host.unix_ms(), Rights::WRITE).ok_or(Fault::Forbidden)?;
         let document = document_id(body.kind(), &path);
-        let last = self.own.get(&document).copied();
+        let last = self.logs.end(host.me, document);
         let mut operation = Operation {
             space: self.id,
             path,

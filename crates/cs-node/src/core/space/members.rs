@@ -50,6 +50,11 @@ impl Space {
         self.graph.rights(who, &cs_identity::BlindPath::root(), host.unix_ms())
     }
 
+    /// Whether a device has any right here, anywhere.
+    pub(crate) fn is_member(&self, who: &NodeId) -> bool {
+        self.graph.root() == Some(*who) || !self.graph.grants_of(who).is_empty()
+    }
+
     /// Gives a device access, and the keys to go with it.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ mod files;
 mod ingest;
 mod link;
 mod live;
+mod logs;
 mod members;
 mod report;
 mod sync;
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cs_gossip::{Gossip, reconcile};
-use cs_identity::control::{ControlGraph, DocumentId, Mark};
+use cs_identity::control::ControlGraph;
 use cs_identity::{NodeId, OpId, SpaceId};
 use cs_transport::wire::Lane;
 use minicbor::{Decode, Encode};
@@ -28,6 +29,7 @@ use crate::core::host::Host;
 use crate::core::keys::Keyring;
 use crate::core::space::documents::Documents;
 use crate::core::space::link::Link;
+use crate::core::space::logs::Logs;
 use crate::core::tree::Tree;
 use crate::core::waiting::Waiting;
 use crate::wire::Message;
@@ -98,8 +100,7 @@ pub(crate) struct Space {
     control: reconcile::Index,
     operations: reconcile::Index,
     waiting: Waiting,
-    /// The end of this device's own log in each document.
-    own: BTreeMap<DocumentId, Mark>,
+    logs: Logs,
     /// Operations that no key here opens yet.
     sealed: Vec<OpId>,
     summary_at: Duration,
@@ -135,7 +136,7 @@ impl Space {
             control: reconcile::Index::default(),
             operations: reconcile::Index::default(),
             waiting: Waiting::default(),
-            own: BTreeMap::new(),
+            logs: Logs::default(),
             sealed: Vec::new(),
             summary_at: host.now,
             keys_at: None,

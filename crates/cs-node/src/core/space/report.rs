@@ -11,6 +11,9 @@ use crate::core::space::{Body, FolderState, Space, access_name};
 use crate::core::tree::Head;
 use crate::folder::{Content, RelPath};
 
+/// What is said of a device that signed two histories.
+const FORKED: &str = "Its key signed two histories: it was copied or stolen, or a backup was put back.";
+
 impl Space {
     /// For `status`.
     pub(crate) fn status(&self, host: &Host) -> api::Space {
@@ -165,8 +168,9 @@ impl Space {
     }
 
     /// For `who`; whom the user trusts is filled in by the node.
-    pub(crate) fn members(&self, host: &Host) -> Vec<api::Member> {
+    pub(crate) fn members<D: Disk>(&self, host: &Host, store: &Archive<D>) -> Vec<api::Member> {
         let mine = self.summary();
+        let forked = self.forked(store);
         let member = |(node, rights): (NodeId, Rights)| {
             let link = self.links.get(&node);
             api::Member {
@@ -179,13 +183,14 @@ impl Space {
                 person: None,
                 trusted: false,
                 why: String::new(),
+                warning: forked.contains(&node).then(|| FORKED.to_owned()),
             }
         };
         self.graph.members().into_iter().map(member).collect()
     }
 
     /// For `doctor`.
-    pub(crate) fn findings(&self, host: &Host) -> Vec<api::Finding> {
+    pub(crate) fn findings<D: Disk>(&self, host: &Host, store: &Archive<D>) -> Vec<api::Finding> {
         let mut findings = Vec::new();
         let mut say = |level, finding: String, advice: Option<&str>| {
             let advice = advice.map(str::to_owned);
@@ -226,6 +231,18 @@ impl Space {
             );
         } else if !mine.contains(Rights::WRITE) {
             say(Level::Fine, "This device may read only; its own edits stay here.".into(), None);
+        }
+        for who in self.forked(store) {
+            let (whose, advice) = if who == host.me {
+                ("This device".to_owned(), "Stop the other machine; join again with a new key.")
+            } else {
+                (who.short().to_string(), "`cosync revoke` it, and invite its owner's device anew.")
+            };
+            say(
+                Level::Problem,
+                format!("{whose}: {FORKED} What came after the fork does not count."),
+                Some(advice),
+            );
         }
         if self.links.is_empty() && !self.paused {
             let others = self.graph.members().len().saturating_sub(1);
