@@ -21,6 +21,13 @@ pub(crate) fn file(world: &World, node: usize, name: &str) -> Option<Vec<u8>> {
     world.directory(node, "/d").and_then(|vfs| vfs.get(&path(name)))
 }
 
+/// Shares the folder of a node.
+fn share(world: &mut World, node: usize) -> Invited {
+    let request = Request::Share { folder: "/d".into(), name: None, access: Access::Write, expires_s: 3_600 };
+    let Reply::Invited(invited) = world.ask(node, request).unwrap().unwrap() else { panic!("no invitation") };
+    invited
+}
+
 fn invite(world: &mut World, node: usize, access: Access) -> Invited {
     let request = Request::Invite { space: None, access, expires_s: 3_600 };
     let Reply::Invited(invited) = world.ask(node, request).unwrap().unwrap() else { panic!("no invitation") };
@@ -36,8 +43,7 @@ pub(crate) fn world_of(seed: u64, accesses: &[Access]) -> (World, String) {
     let mut world = World::new(seed, accesses.len() + 1, Weather::default());
     world.run_for(3 * SECOND).unwrap();
     put(&mut world, 0, "a/first", b"hello");
-    let request = Request::Share { folder: "/d".into(), name: None, access: Access::Write, expires_s: 3_600 };
-    let Reply::Invited(shared) = world.ask(0, request).unwrap().unwrap() else { panic!("no invitation") };
+    let shared = share(&mut world, 0);
     for (place, access) in accesses.iter().enumerate() {
         let invited = invite(&mut world, 0, *access);
         world.ask(place + 1, join(invited.invitation)).unwrap().unwrap();
@@ -204,8 +210,7 @@ fn an_inviter_that_has_moved_is_found_by_the_dht() {
     let mut world = World::new(10, 5, Weather::default());
     world.run_for(5 * SECOND).unwrap();
     put(&mut world, 1, "a", b"hello");
-    let share = Request::Share { folder: "/d".into(), name: None, access: Access::Write, expires_s: 3_600 };
-    let Reply::Invited(invited) = world.ask(1, share).unwrap().unwrap() else { panic!("no invitation") };
+    let invited = share(&mut world, 1);
     world.kill(1);
     world.move_address(1);
     world.start_after(1, SECOND);
@@ -222,8 +227,7 @@ fn a_short_code_is_met_in_the_dht() {
     let mut world = World::new(12, 4, Weather::default());
     world.run_for(3 * SECOND).unwrap();
     put(&mut world, 2, "a", b"hello");
-    let share = Request::Share { folder: "/d".into(), name: None, access: Access::Write, expires_s: 3_600 };
-    let Reply::Invited(invited) = world.ask(2, share).unwrap().unwrap() else { panic!("no invitation") };
+    let invited = share(&mut world, 2);
     world.run_for(5 * SECOND).unwrap();
     world.ask(3, join(invited.code)).unwrap().unwrap();
     world.converge(LIMIT).unwrap();
@@ -238,9 +242,7 @@ fn a_join_by_code_survives_the_loss_of_its_session_at_any_moment() {
         let mut world = World::new(16, 4, Weather::default());
         world.run_for(3 * SECOND).unwrap();
         put(&mut world, 2, "a", b"hello");
-        let share =
-            Request::Share { folder: "/d".into(), name: None, access: Access::Write, expires_s: 3_600 };
-        let Reply::Invited(invited) = world.ask(2, share).unwrap().unwrap() else { panic!("no invitation") };
+        let invited = share(&mut world, 2);
         world.run_for(5 * SECOND).unwrap();
         let command = world.command(3, join(invited.code)).unwrap();
         world.run_for(at).unwrap();
@@ -260,9 +262,7 @@ fn a_member_whose_folder_is_still_being_opened_says_that_it_has_nothing() {
         let mut world = World::new(seed, 3, Weather::default());
         world.run_for(3 * SECOND).unwrap();
         (0..40).for_each(|number| put(&mut world, 0, &format!("f{number}"), &[number; 100]));
-        let share =
-            Request::Share { folder: "/d".into(), name: None, access: Access::Write, expires_s: 3_600 };
-        world.ask(0, share).unwrap().unwrap();
+        share(&mut world, 0);
         world.run_for(2 * SECOND).unwrap();
         world.slow_opening(1, 60 * SECOND);
         for node in [1, 2] {
@@ -282,8 +282,7 @@ fn a_wrong_guess_burns_a_code() {
     let mut world = World::new(13, 4, Weather::default());
     world.run_for(3 * SECOND).unwrap();
     put(&mut world, 1, "a", b"hello");
-    let share = Request::Share { folder: "/d".into(), name: None, access: Access::Write, expires_s: 3_600 };
-    let Reply::Invited(invited) = world.ask(1, share).unwrap().unwrap() else { panic!("no invitation") };
+    let invited = share(&mut world, 1);
     world.run_for(5 * SECOND).unwrap();
     let last = if invited.code.ends_with('0') { "1" } else { "0" };
     let wrong = format!("{}{last}", &invited.code[..invited.code.len() - 1]);
@@ -399,8 +398,7 @@ fn a_revoked_device_is_not_admitted_by_what_it_redeemed_before() {
     let mut world = World::new(17, 2, Weather::default());
     world.run_for(3 * SECOND).unwrap();
     put(&mut world, 0, "a", b"hello");
-    let share = Request::Share { folder: "/d".into(), name: None, access: Access::Write, expires_s: 3_600 };
-    let Reply::Invited(invited) = world.ask(0, share).unwrap().unwrap() else { panic!("no invitation") };
+    let invited = share(&mut world, 0);
     world.ask(1, join(invited.invitation.clone())).unwrap().unwrap();
     world.converge(LIMIT).unwrap();
     let node = world.id(1).to_string();
