@@ -20,6 +20,8 @@ pub(crate) struct Workspace {
 #[derive(Debug, Default)]
 pub(crate) struct Package {
     pub(crate) name: String,
+    /// Whether others may depend on it.
+    pub(crate) is_published: bool,
     /// Names of everything it depends on, and how.
     pub(crate) dependencies: Vec<Dependency>,
     /// Names of its features.
@@ -65,6 +67,7 @@ impl Package {
         let features = told["features"].as_object();
         Self {
             name: string(&told["name"]),
+            is_published: told["publish"].is_null(),
             dependencies: list(&told["dependencies"]).map(Dependency::read).collect(),
             features: features.into_iter().flat_map(|table| table.keys().cloned()).collect(),
             has_defaults: list(&told["features"]["default"]).next().is_some(),
