@@ -24,9 +24,10 @@ impl Delay {
         self.smoothed
     }
 
-    /// When to stop waiting: mean plus four variations; `None` before the first sample.
+    /// When to stop waiting: mean plus four variations, or plus a quarter, lest a steady delay leave no margin; `None`
+    /// before the first sample.
     pub(crate) fn limit(&self) -> Option<Duration> {
-        self.smoothed.map(|smoothed| smoothed + self.variation * 4)
+        self.smoothed.map(|smoothed| smoothed + (self.variation * 4).max(smoothed / 4))
     }
 }
 
@@ -69,13 +70,13 @@ mod tests {
     }
 
     #[test]
-    fn steady_samples_draw_the_limit_to_the_mean() {
+    fn steady_samples_draw_the_limit_to_the_mean_and_leave_a_margin() {
         let mut delay = Delay::default();
         assert_eq!(delay.limit(), None);
         for _ in 0..100 {
             delay.sample(Duration::from_millis(80));
         }
-        assert!(delay.limit().unwrap() < Duration::from_millis(85));
+        assert_eq!(delay.limit().unwrap().as_millis(), 100);
         delay.sample(Duration::from_millis(400));
         assert!(delay.limit().unwrap() > Duration::from_millis(300));
     }
