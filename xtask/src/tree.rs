@@ -11,7 +11,7 @@ use crate::lexer::{blank, item_end};
 /// Nothing that a person writes is larger; what is, is data.
 const MAX_FILE: u64 = 1 << 20;
 
-/// Directories that hold what is built or found, not written.
+/// What is built or found, not written. In a linked worktree `.git` is a file.
 const SKIPPED: &[&str] = &["target", ".git", "artifacts", "corpus", "coverage", "proptest-regressions"];
 
 /// Every text file by its path from the root, with `/`.
@@ -54,7 +54,10 @@ impl Tree {
             let name = entry.file_name().to_string_lossy().into_owned();
             let path = if under.is_empty() { name.clone() } else { format!("{under}/{name}") };
             let kind = entry.file_type().map_err(told)?;
-            if kind.is_dir() && !SKIPPED.contains(&name.as_str()) {
+            if SKIPPED.contains(&name.as_str()) {
+                continue;
+            }
+            if kind.is_dir() {
                 self.walk(root, &path)?;
             } else if kind.is_file()
                 && entry.metadata().is_ok_and(|metadata| metadata.len() <= MAX_FILE)
