@@ -68,8 +68,8 @@ impl Space {
         operations.map(|operation| operation.facts(operation.id())).collect()
     }
 
-    /// Devices that signed what cannot be one history, here or in the control graph: a stolen key, a copied disk, or a backup that
-    /// was put back.
+    /// Devices that signed what cannot be one history, here or in the control graph: a stolen key, a copied disk, or a backup
+    /// that was put back.
     pub(crate) fn forked<D: Disk>(&self, store: &Archive<D>) -> BTreeSet<NodeId> {
         let is_forked = |key: &&Key| AuthorLog::new(&self.log(store, **key)).fault(&self.graph).is_some();
         let writers = self.logs.odd.iter().filter(is_forked).map(|(author, _)| *author);

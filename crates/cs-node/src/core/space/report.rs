@@ -191,26 +191,36 @@ impl Space {
 
     /// For `doctor`.
     pub(crate) fn findings<D: Disk>(&self, host: &Host, store: &Archive<D>) -> Vec<api::Finding> {
-        let mut findings = Vec::new();
-        let mut say = |level, finding: String, advice: Option<&str>| {
-            let advice = advice.map(str::to_owned);
-            findings.push(api::Finding { level, subject: self.name.clone(), finding, advice });
-        };
+        let mut findings = Findings { subject: self.name.clone(), said: Vec::new() };
+        self.folder_findings(&mut findings);
+        self.access_findings(host, store, &mut findings);
+        self.sync_findings(&mut findings);
+        if findings.said.is_empty() {
+            findings.say(Level::Fine, "All is well.".into(), None);
+        }
+        findings.said
+    }
+
+    fn folder_findings(&self, findings: &mut Findings) {
         if self.paused {
-            say(Level::Waiting, "Syncing is paused.".into(), Some("`cosync resume` takes it up again."));
+            findings.say(
+                Level::Waiting,
+                "Syncing is paused.".into(),
+                Some("`cosync resume` takes it up again."),
+            );
         }
         if let FolderState::Failed(why) = &self.files.state {
-            say(Level::Problem, why.clone(), None);
+            findings.say(Level::Problem, why.clone(), None);
         }
         for (path, why) in self.files.troubles.iter().take(20) {
-            say(Level::Problem, format!("{}: {why}", show(path)), None);
+            findings.say(Level::Problem, format!("{}: {why}", show(path)), None);
         }
         if !self.files.held.is_empty() {
             let finding = format!(
                 "{} deletions by others are held back: they are more than a quarter of the folder.",
                 self.files.held.len()
             );
-            say(
+            findings.say(
                 Level::Waiting,
                 finding,
                 Some(
@@ -220,17 +230,20 @@ impl Space {
         }
         if !self.tree.conflicts().is_empty() {
             let finding = format!("{} paths have concurrent versions.", self.tree.conflicts().len());
-            say(Level::Waiting, finding, Some("`cosync conflicts` lists them."));
+            findings.say(Level::Waiting, finding, Some("`cosync conflicts` lists them."));
         }
+    }
+
+    fn access_findings<D: Disk>(&self, host: &Host, store: &Archive<D>, findings: &mut Findings) {
         let mine = self.rights_of(host, &host.me);
         if !mine.contains(Rights::READ) {
-            say(
+            findings.say(
                 Level::Problem,
                 "This device has no access any more: it was revoked.".into(),
                 Some("Ask a manager of the space for a new invitation."),
             );
         } else if !mine.contains(Rights::WRITE) {
-            say(Level::Fine, "This device may read only; its own edits stay here.".into(), None);
+            findings.say(Level::Fine, "This device may read only; its own edits stay here.".into(), None);
         }
         for who in self.forked(store) {
             let (whose, advice) = if who == host.me {
@@ -238,34 +251,41 @@ impl Space {
             } else {
                 (who.short().to_string(), "`cosync revoke` it, and invite its owner's device anew.")
             };
-            say(
+            findings.say(
                 Level::Problem,
                 format!("{whose}: {FORKED} What came after the fork does not count."),
                 Some(advice),
             );
         }
+    }
+
+    fn sync_findings(&self, findings: &mut Findings) {
         if self.links.is_empty() && !self.paused {
             let others = self.graph.members().len().saturating_sub(1);
             let finding = format!("No member is connected ({others} known besides this device).");
-            say(Level::Waiting, finding, Some("Start cosync on the other device; `cosync invite` adds one."));
+            findings.say(
+                Level::Waiting,
+                finding,
+                Some("Start cosync on the other device; `cosync invite` adds one."),
+            );
         }
         let parked = self.files.fetch.parked();
         if parked > 0 {
-            say(
+            findings.say(
                 Level::Waiting,
                 format!("{parked} chunks are on no connected device."),
                 Some("They come when a device that has them is back."),
             );
         }
         if self.waiting.len() > 0 {
-            say(
+            findings.say(
                 Level::Waiting,
                 format!("{} operations wait for others that they name.", self.waiting.len()),
                 None,
             );
         }
         if !self.sealed.is_empty() {
-            say(
+            findings.say(
                 Level::Waiting,
                 format!("{} operations are sealed with a key this device was not given.", self.sealed.len()),
                 None,
@@ -290,17 +310,21 @@ impl Space {
             } else {
                 String::new()
             };
-            say(Level::Fine, format!("{} {state}{files}.", peer.short()), None);
+            findings.say(Level::Fine, format!("{} {state}{files}.", peer.short()), None);
         }
-        if findings.is_empty() {
-            findings.push(api::Finding {
-                level: Level::Fine,
-                subject: self.name.clone(),
-                finding: "All is well.".into(),
-                advice: None,
-            });
-        }
-        findings
+    }
+}
+
+/// What is found out about one space.
+struct Findings {
+    subject: String,
+    said: Vec<api::Finding>,
+}
+
+impl Findings {
+    fn say(&mut self, level: Level, finding: String, advice: Option<&str>) {
+        let (subject, advice) = (self.subject.clone(), advice.map(str::to_owned));
+        self.said.push(api::Finding { level, subject, finding, advice });
     }
 }
 
