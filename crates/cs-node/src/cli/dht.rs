@@ -1,8 +1,20 @@
 //! What the DHT says, as people read it.
 
-use cs_node::api::{DhtFound, DhtLookup, DhtRecord, DhtStep, DhtView};
+use cs_node::api::{DhtAsk, DhtFound, DhtLookup, DhtRecord, DhtStep, DhtView};
 
+use crate::cli::args::DhtCommand;
 use crate::cli::words::{count, safe, short, size, table, when};
+
+impl From<DhtCommand> for DhtAsk {
+    fn from(command: DhtCommand) -> Self {
+        match command {
+            DhtCommand::Find { node } => Self::Find { node },
+            DhtCommand::Providers { key } => Self::Providers { key },
+            DhtCommand::Get { key } => Self::Get { key },
+            DhtCommand::Put { value } => Self::Put { value },
+        }
+    }
+}
 
 /// The answer to `dht`.
 pub(crate) fn found(found: &DhtFound, now_ms: u64) -> String {

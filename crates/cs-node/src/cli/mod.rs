@@ -21,9 +21,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use cs_node::Home;
-use cs_node::api::{DhtAsk, Problem, ProblemCode, Reply, Request, Trust};
+use cs_node::api::{Problem, ProblemCode, Reply, Request, Trust};
 
-use args::{Args, Command, ConflictsCommand, DeletionsCommand, DeviceCommand, DhtCommand};
+use args::{Args, Command, ConflictsCommand, DeletionsCommand, DeviceCommand};
 use client::Client;
 use text::Output;
 
@@ -167,12 +167,7 @@ async fn ask(client: &Client, command: Command) -> Result<(), Problem> {
         Command::Resume { space } => Request::Resume { space: space.space },
         Command::Doctor { subject } => Request::Doctor { subject },
         Command::Net => Request::Net,
-        Command::Dht { command } => Request::Dht(match command {
-            DhtCommand::Find { node } => DhtAsk::Find { node },
-            DhtCommand::Providers { key } => DhtAsk::Providers { key },
-            DhtCommand::Get { key } => DhtAsk::Get { key },
-            DhtCommand::Put { value } => DhtAsk::Put { value },
-        }),
+        Command::Dht { command } => Request::Dht(command.into()),
         Command::Share(_) | Command::Join(_) | Command::Up(_) | Command::Down | Command::Id => {
             unreachable!("taken before")
         }
