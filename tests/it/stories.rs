@@ -408,3 +408,21 @@ fn a_revoked_device_is_not_admitted_by_what_it_redeemed_before() {
     let refused = world.ask(1, elsewhere).unwrap();
     assert_eq!(refused.unwrap_err().code, ProblemCode::BadInvitation);
 }
+
+#[test]
+fn a_node_that_is_told_to_stop_does_so_within_a_second_whoever_does_not_answer() {
+    let mut took_all_of_it = false;
+    for cut_after_ms in [0, 20, 40, 80, 160, 320] {
+        let (mut world, _) = world_of(40, &[Access::Write, Access::Write]);
+        let begun_at = world.now();
+        world.command(0, Request::Stop).unwrap();
+        world.run_until(begun_at + Duration::from_millis(cut_after_ms), |world| !world.is_up(0)).unwrap();
+        world.partition(|node| node == 0);
+        let end = begun_at + 2 * SECOND;
+        assert!(world.run_until(end, |world| !world.is_up(0)).unwrap(), "cut after {cut_after_ms} ms");
+        let took = world.now() - begun_at;
+        assert!(took <= SECOND + Duration::from_millis(10), "cut after {cut_after_ms} ms: {took:?}");
+        took_all_of_it |= took >= SECOND;
+    }
+    assert!(took_all_of_it, "nobody was waited for");
+}

@@ -252,7 +252,8 @@ impl World {
 
     /// The first thing in which members of a space differ, if they do.
     fn difference(&mut self) -> Option<String> {
-        if let Some(down) = (0..self.len()).find(|node| !self.is_up(*node)) {
+        let is_leaving = |node: usize| self.machines[node].process.as_ref().is_some_and(|p| p.is_leaving);
+        if let Some(down) = (0..self.len()).find(|node| !self.is_up(*node) || is_leaving(*node)) {
             return Some(format!("n{down} is down"));
         }
         for (id, members) in self.members() {

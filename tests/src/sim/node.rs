@@ -43,6 +43,8 @@ pub(crate) struct Machine {
 pub(crate) struct Process {
     pub(crate) core: NodeCore<MemDisk>,
     pub(crate) folders: BTreeMap<SpaceId, Open>,
+    /// It was told to end, which takes a moment.
+    pub(crate) is_leaving: bool,
     /// When its own clock showed zero.
     booted_at: Duration,
     pub(crate) turn_at: Option<Duration>,
@@ -114,6 +116,7 @@ impl Machine {
         self.process = Some(Process {
             core,
             folders: BTreeMap::new(),
+            is_leaving: false,
             booted_at,
             turn_at: None,
             dials: BTreeMap::new(),

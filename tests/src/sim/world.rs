@@ -24,6 +24,9 @@ const WALL_CLOCK: Duration = Duration::from_secs(60);
 /// An answer that takes longer than this is late: a join may take 45 s.
 const ANSWER_LIMIT: Duration = Duration::from_secs(90);
 
+/// A process that was told to end is started anew when it has; whether it has is looked at this often.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 /// A simulated world.
 #[derive(Debug)]
 pub struct World {
@@ -257,7 +260,10 @@ impl World {
         let bootstrap = vec![Contact { id: self.machines[0].id, addrs: vec![self.machines[0].addr] }];
         let machine = &mut self.machines[node];
         machine.boot_planned = false;
-        if machine.process.is_some() {
+        if let Some(process) = &machine.process {
+            if process.is_leaving {
+                self.start_after(node, LOOK_AGAIN);
+            }
             return;
         }
         match machine.boot(now, seed, bootstrap) {
@@ -382,6 +388,9 @@ impl World {
         let id = self.number();
         self.tell(|| format!("n{node} is asked {request:?}"));
         self.unanswered.insert((node, id), self.machines[node].life);
+        if let Some(process) = &mut self.machines[node].process {
+            process.is_leaving |= matches!(request, Request::Stop);
+        }
         self.input(node, Input::Command { id, request });
         Some(id)
     }

@@ -85,7 +85,7 @@ impl<D: Disk> NodeCore<D> {
             Request::Resume { space } => self.pause(space.as_deref(), false),
             Request::Doctor { subject } => self.doctor(subject.as_deref()),
             Request::Net => Ok(Reply::Net(Box::new(self.net()))),
-            Request::Stop => Ok(self.stop()),
+            Request::Stop => Ok(self.leave()),
             Request::Share { .. } | Request::Join { .. } | Request::Dht(_) => {
                 unreachable!("`command` takes these")
             }
@@ -441,15 +441,6 @@ impl<D: Disk> NodeCore<D> {
         }
         findings.sort_by_key(|f| f.level);
         Ok(Reply::Findings { findings })
-    }
-
-    fn stop(&mut self) -> Reply {
-        for space in self.spaces.values_mut() {
-            space.leave(&mut self.host);
-        }
-        self.discovery.leave(&self.host, &mut self.store);
-        self.host.push(Output::Stop);
-        Reply::Done { message: "The node stops.".to_owned() }
     }
 }
 

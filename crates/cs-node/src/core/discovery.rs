@@ -82,6 +82,8 @@ pub(crate) enum Found {
     Offer { rendezvous: [u8; 32], peer: NodeId, addrs: Vec<SocketAddr>, hubs: Vec<Contact> },
     /// A peer's addresses, by its own record.
     Peer { peer: NodeId, addrs: Vec<SocketAddr> },
+    /// What was held for others has been handed on: the node may end.
+    Left,
 }
 
 pub(crate) struct Discovery {
@@ -518,12 +520,13 @@ impl Discovery {
                 store.put_local(NETWORK, config.bytes());
                 self.bootstrap_from(host, config.bootstrap.clone());
             }
+            cs_dht::Event::Left => found.push(Found::Left),
             cs_dht::Event::Expiring { .. } => self.announce_soon(host.now),
             _ => {}
         }
     }
 
-    /// Tells the DHT that this node goes, and writes down its good peers.
+    /// Tells the DHT that this node goes, and writes down its good peers; [`Found::Left`] follows.
     pub(crate) fn leave<D: Disk>(&mut self, host: &Host, store: &mut Archive<D>) {
         self.dht.leave(host.now);
         self.save(store);

@@ -18,6 +18,7 @@ mod hubs;
 mod invitations;
 mod joining;
 mod keys;
+mod leaving;
 mod network;
 mod peers;
 mod ports;
@@ -112,7 +113,9 @@ pub struct NodeCore<D: Disk> {
     statements_seen: usize,
     lost_statements: bool,
     commit_retry_at: Option<Duration>,
-    /// The end was asked for, or is forced.
+    /// The end was asked for, and comes then at the latest.
+    leave_until: Option<Duration>,
+    /// The end has come.
     stopped: bool,
 }
 
@@ -148,6 +151,7 @@ impl<D: Disk> NodeCore<D> {
             statements_seen: 0,
             lost_statements,
             commit_retry_at: None,
+            leave_until: None,
             stopped: false,
         };
         core.load_spaces();
@@ -220,6 +224,9 @@ impl<D: Disk> NodeCore<D> {
         if self.commit_retry_at.is_some_and(|at| at <= now) {
             self.commit_retry_at = None;
         }
+        if self.leave_until.is_some_and(|at| at <= now) {
+            self.end_leaving();
+        }
         // What comes of it may be due at once: a peer that was found is dialled, a table that is full announced in.
         for _ in 0..MAX_ROUNDS {
             self.on_discovery_timeout();
@@ -274,7 +281,12 @@ impl<D: Disk> NodeCore<D> {
     pub fn poll_timeout(&self) -> Option<Duration> {
         let spaces = self.spaces.values().filter_map(Space::timeout);
         let joins = self.joins.iter().filter(|j| !j.is_admitted()).map(|j| j.deadline);
-        spaces.chain(joins).chain(self.discovery.timeout()).chain(self.commit_retry_at).min()
+        spaces
+            .chain(joins)
+            .chain(self.discovery.timeout())
+            .chain(self.commit_retry_at)
+            .chain(self.leave_until)
+            .min()
     }
 
     /// The first answer among the outputs that wait, turned into the reason why they wait.
@@ -320,6 +332,7 @@ impl<D: Disk> NodeCore<D> {
         for found in self.discovery.drain(&mut self.host, &mut self.store) {
             match found {
                 Found::Peer { peer, addrs } => self.candidate(peer, addrs, Option::is_none),
+                Found::Left => self.end_leaving(),
                 Found::Offer { rendezvous, peer, addrs, hubs } => {
                     self.discovery.learn_hubs_of(peer, hubs);
                     self.candidate(peer, addrs, |sought| *sought == Some(rendezvous));

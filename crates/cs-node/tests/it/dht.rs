@@ -9,10 +9,15 @@ use crate::harness::{Lab, Node, until};
 fn network(lab: &Lab) -> [Node; 3] {
     let nodes = ["bootstrap", "a", "b"].map(|name| lab.node(name));
     nodes[0].up(&["--role", "bootstrap"]);
-    let status = nodes[0].json(&["status"]);
-    let contact = format!("{}@{}", text(&status["node"]), text(&status["listen"][0]));
+    let contact = contact(&nodes[0]);
     nodes[1..].iter().for_each(|node| drop(node.up(&["--bootstrap", &contact])));
     nodes
+}
+
+/// A node that others can begin with.
+fn contact(node: &Node) -> String {
+    let status = node.json(&["status"]);
+    format!("{}@{}", text(&status["node"]), text(&status["listen"][0]))
 }
 
 fn text(value: &Value) -> &str {
@@ -89,4 +94,26 @@ fn what_cannot_be_asked_or_is_not_there_is_told_by_its_exit_code() {
     lonely.up(&[]);
     assert_eq!(lonely.problem(&["dht", "get", &nothing])["code"], "unreachable");
     assert!(lonely.json(&["doctor", "dht"])["findings"].to_string().contains("--bootstrap"));
+}
+
+#[test]
+fn a_node_that_is_stopped_hands_what_it_holds_to_those_that_stay() {
+    let lab = Lab::new();
+    let nodes = ["holder", "publisher", "a", "b"].map(|name| lab.node(name));
+    let [holder, publisher, a, b] = &nodes;
+    holder.up(&["--role", "bootstrap"]);
+    let contact = contact(holder);
+    let (running, _) = publisher.foreground(&["up", "--bootstrap", &contact]);
+    let put = finds(publisher, &["dht", "put", "hello"]);
+    assert_eq!(put["replicas"], 1, "the only other node holds it");
+    running.signal("KILL");
+    running.end();
+
+    [a, b].into_iter().for_each(|node| drop(node.up(&["--bootstrap", &contact])));
+    for (from, to) in [(a, b), (b, a)] {
+        finds(from, &["dht", "find", text(&to.json(&["status"])["node"])]);
+    }
+    holder.json(&["down"]);
+    let got = finds(a, &["dht", "get", text(&put["key"])]);
+    assert_eq!(got["records"][0]["value"], "hello");
 }
